@@ -55,4 +55,5 @@ bench: ## Measure what a check costs
 	go run ./bench
 
 clean: ## Remove what was built and fetched
+	@chmod -fR u+w .parts || true # Go keeps its module cache read-only
 	rm -rf bin .parts e2e/providers/*/node_modules

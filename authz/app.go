@@ -1,0 +1,252 @@
+package authz
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/countersign/countersign/mint"
+)
+
+// App is one application behind the proxy. NewRoutes completes it; from then on
+// it does not change.
+type App struct {
+	Name     string   // empty for the only app of a host
+	URL      *url.URL // scheme, host and path prefix, as browsers reach it
+	Prefix   string   // of the login endpoints; empty: the URL's path and "/oauth2"
+	Callback string   // path of the redirect URI; empty: Prefix and "/callback"
+	Provider Provider
+	Allow    Permission // who may enter at all
+	Rules    []Rule
+	Token    Token // what the upstream gets where a rule says nothing else
+}
+
+// Token is what the upstream is given.
+type Token struct {
+	Template *mint.Template // nil: no token
+	Header   string         // lower-case name of the header that carries it
+	Prefix   string         // before the token, such as "Bearer "
+}
+
+// Access is what a rule asks of a caller. The zero Access asks for a login.
+type Access uint8
+
+// The kinds of access.
+const (
+	Required    Access = iota // somebody who is allowed
+	Optional                  // the same, or nobody
+	Unprotected               // anybody; the session is not even looked at
+	Denied                    // nobody at all
+)
+
+// Rule says what is asked of the requests that it covers. The zero Rule covers
+// none, and permits nobody.
+type Rule struct {
+	Name    string
+	App     *App // set by NewRoutes
+	Methods []string
+	Path    Pattern
+	Access  Access
+	Allow   Permission // beside the app's, which must hold too
+
+	Passthrough bool   // a bearer goes on, for the upstream to judge
+	Explain     string // for whom the rule refuses
+	Token       Token  // set by NewRoutes where empty
+
+	endpoint endpoint // of ours, instead of the upstream
+}
+
+// covers reports whether r is the rule for a request.
+func (r *Rule) covers(method, path string) bool {
+	if !r.Path.Match(path) {
+		return false
+	}
+	if len(r.Methods) == 0 {
+		return true
+	}
+	for _, m := range r.Methods {
+		if m == method {
+			return true
+		}
+	}
+	return false
+}
+
+// permits reports whether both the app and the rule let a session pass.
+func (r *Rule) permits(c Caller) bool {
+	return r.App != nil && r.App.Allow.Permits(c.Session.Identity) && r.Allow.Permits(c.Session.Identity)
+}
+
+// origin is the app's scheme and host, as in an Origin header (RFC 6454 §6.2).
+func (a *App) origin() string { return a.URL.Scheme + "://" + strings.ToLower(a.URL.Host) }
+
+// address is the absolute address of a path on the app's host.
+func (a *App) address(path string) string { return a.origin() + path }
+
+// home is where the app begins.
+func (a *App) home() string {
+	if a.URL.Path == "" {
+		return "/"
+	}
+	return a.URL.Path
+}
+
+func (a *App) redirectURI() string { return a.address(a.Callback) }
+
+// complete fills what follows from the URL and checks that it makes sense.
+func (a *App) complete() error {
+	if a.URL == nil || a.URL.Host == "" || (a.URL.Scheme != "https" && a.URL.Scheme != "http") {
+		return errors.New("url must have a scheme and a host")
+	}
+	a.URL.Path = strings.TrimSuffix(a.URL.Path, "/")
+	if a.Prefix == "" {
+		a.Prefix = a.URL.Path + "/oauth2"
+	}
+	if a.Callback == "" {
+		a.Callback = a.Prefix + "/callback"
+	}
+	for i := range a.Rules {
+		r := &a.Rules[i]
+		r.App = a
+		if r.Token.Template == nil {
+			r.Token.Template = a.Token.Template
+		}
+		if r.Token.Header == "" {
+			r.Token.Header, r.Token.Prefix = a.Token.Header, a.Token.Prefix
+		}
+		if r.Name == "" {
+			r.Name = r.Path.String()
+		}
+	}
+	a.Rules = append(endpointRules(a), a.Rules...)
+	return nil
+}
+
+// Shadowed names the rules that no request can ever reach, each with the
+// earlier rule that takes all of its requests.
+func Shadowed(rules []Rule) map[int]int {
+	shadowed := map[int]int{}
+	for later := range rules {
+		for earlier := range later {
+			if len(rules[earlier].Methods) == 0 && rules[earlier].Path.covers(rules[later].Path) {
+				shadowed[later] = earlier
+				break
+			}
+		}
+	}
+	return shadowed
+}
+
+// Routes finds the rule for a request: host, then app, then the first rule that
+// covers method and path.
+type Routes struct {
+	apps     []*App
+	hosts    map[string][]*App // longest path prefix first
+	identity []string          // canonical names that only we may set
+}
+
+// NewRoutes prepares apps for lookup. It takes them over: nothing may change
+// them afterwards.
+func NewRoutes(apps []*App) (*Routes, error) {
+	r := &Routes{apps: apps, hosts: map[string][]*App{}}
+	for i, a := range apps {
+		if err := a.complete(); err != nil {
+			return nil, fmt.Errorf("apps[%d]: %w", i, err)
+		}
+		for _, host := range hostSpellings(a.URL) {
+			r.hosts[host] = insertByPrefix(r.hosts[host], a)
+		}
+	}
+	r.identity = identityHeaders(apps)
+	return r, nil
+}
+
+// hostSpellings are the Host values that mean an app: with its port, and, where
+// that is its scheme's default, without.
+func hostSpellings(u *url.URL) []string {
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	standard := map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	if port != "" && port != standard {
+		return []string{host + ":" + port}
+	}
+	return []string{host, host + ":" + standard}
+}
+
+func insertByPrefix(apps []*App, a *App) []*App {
+	for i, other := range apps {
+		if len(a.URL.Path) > len(other.URL.Path) {
+			return append(apps[:i:i], append([]*App{a}, apps[i:]...)...)
+		}
+	}
+	return append(apps, a)
+}
+
+// canonicalHost returns a Host value in lower case and without the trailing
+// dot of its name.
+func canonicalHost(host string) string {
+	host = strings.ToLower(host)
+	if name, port, err := net.SplitHostPort(host); err == nil {
+		if trimmed, dotted := strings.CutSuffix(name, "."); dotted {
+			return net.JoinHostPort(trimmed, port)
+		}
+		return host
+	}
+	return strings.TrimSuffix(host, ".")
+}
+
+// find picks the rule for a request. Where it finds none it says why.
+func (r *Routes) find(req Request) (*Rule, Reason) {
+	if req.TooLarge() {
+		return nil, TooLarge
+	}
+	if req.Method == "" || req.Host == "" {
+		return nil, Malformed
+	}
+	apps, ok := r.hosts[canonicalHost(req.Host)]
+	if !ok {
+		return nil, UnknownHost
+	}
+	paths, err := read(req.Path)
+	if err != nil || hasControl(req.Query) {
+		return nil, Malformed
+	}
+	picked := pick(apps, req.Method, paths[0])
+	for _, reading := range paths[1:] {
+		if reading != paths[0] && pick(apps, req.Method, reading) != picked {
+			return nil, Ambiguous
+		}
+	}
+	if picked == nil {
+		return nil, NoRule
+	}
+	return picked, ""
+}
+
+// pick returns the first rule that covers method and path, or nil. An app's
+// requests never fall through to another app.
+func pick(apps []*App, method, path string) *Rule {
+	for _, a := range apps {
+		if !below(path, a.URL.Path) {
+			continue
+		}
+		for i := range a.Rules {
+			if a.Rules[i].covers(method, path) {
+				return &a.Rules[i]
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// Endpoint reports whether every reading of a request's path leads to an
+// endpoint of ours. A transport that serves nothing else asks this first.
+func (r *Routes) Endpoint(req Request) bool {
+	rule, _ := r.find(req)
+	return rule != nil && rule.endpoint != none
+}

@@ -1,0 +1,161 @@
+package authz
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/mint"
+	"github.com/countersign/countersign/oidc"
+	"github.com/countersign/countersign/session"
+)
+
+// Sessions is what an Authorizer asks of the session store; session.Vault is
+// one. An error other than session.ErrNotFound means that it gave no answer.
+type Sessions interface {
+	Create(ctx context.Context, now time.Time, app string, g oidc.Grant) (session.Token, session.Session, error)
+	Load(ctx context.Context, t session.Token) (session.Session, error)
+	Grant(ctx context.Context, t session.Token) (oidc.Grant, error)
+	Delete(ctx context.Context, id session.ID) error
+	Use(s session.Session, now time.Time)
+
+	SealAttempt(a oidc.Attempt, app, redirectURI string) string
+	OpenAttempt(value, app, redirectURI string) (oidc.Attempt, error)
+	Claim(ctx context.Context, a oidc.Attempt) (bool, error)
+	Settle(ctx context.Context, a oidc.Attempt, result []byte) error
+	Settled(ctx context.Context, a oidc.Attempt) ([]byte, error)
+}
+
+// Provider is what an Authorizer asks of an OpenID provider; oidc.Provider is
+// one, and documents the errors.
+type Provider interface {
+	Name() string
+	Begin(now time.Time, redirectURI, returnTo string, chooseAccount bool) (oidc.Attempt, string, error)
+	Finish(ctx context.Context, a oidc.Attempt, redirectURI string, query url.Values) (oidc.Grant, error)
+	EndSession(idToken oidc.Secret, returnTo, state string) (string, bool)
+}
+
+// Minter signs the token that an upstream gets; mint.Signer is one.
+type Minter interface {
+	Mint(now time.Time, t *mint.Template, s session.Session) (string, error)
+	Forget(id session.ID)
+	JWKS() []byte
+}
+
+// Authorizer decides about requests and makes happen what it decided. All
+// fields but Now must be set; it is safe for concurrent use.
+type Authorizer struct {
+	Routes   *Routes
+	Sessions Sessions
+	Minter   Minter
+	Pages    Pages
+	Now      func() time.Time // nil: time.Now
+
+	logins sync.WaitGroup // exchanges that outlive their request
+}
+
+// Check answers a request. It returns a complete Decision, whatever happens.
+func (a *Authorizer) Check(ctx context.Context, req Request) Decision {
+	now := a.now()
+	rule, reason := a.Routes.find(req)
+	if rule == nil {
+		return a.deny(nil, req, reason, nil)
+	}
+	caller, cookies := a.caller(ctx, now, rule, req)
+	verdict := Decide(now, *rule, req, caller)
+	return a.act(ctx, visit{now: now, rule: rule, req: req, cookies: cookies, caller: caller}, verdict)
+}
+
+// visit is what is known about a request once it has found its rule.
+type visit struct {
+	now     time.Time
+	rule    *Rule
+	req     Request
+	cookies []session.Cookie
+	caller  Caller
+}
+
+// act makes a verdict happen.
+func (a *Authorizer) act(ctx context.Context, v visit, verdict Verdict) Decision {
+	switch verdict.Action {
+	case Pass:
+		return a.pass(v, verdict.Reason)
+	case BeginLogin:
+		return a.begin(v, verdict.Reason)
+	case FinishLogin:
+		return a.finish(ctx, v)
+	case AskSignOut:
+		return a.askSignOut(v)
+	case EndSession:
+		return a.endSession(ctx, v)
+	case ShowSignOut:
+		return a.showSignOut(v)
+	case ShowUser:
+		return a.showUser(v)
+	case ShowMetadata:
+		return a.showMetadata(v)
+	case ShowKeys:
+		return a.showKeys(v)
+	case Forbid:
+		return a.deny(&v, v.req, verdict.Reason, v.caller.Unknown)
+	}
+	return a.deny(&v, v.req, Internal, errors.New("authz: action without an effect"))
+}
+
+// caller finds out who asks, as far as the rule wants to know.
+func (a *Authorizer) caller(ctx context.Context, now time.Time, rule *Rule, req Request) (Caller, []session.Cookie) {
+	cookies := session.ReadCookies(req.Header.Values("cookie"))
+	if !rule.asks(req) {
+		return Caller{}, cookies
+	}
+	token, ok := sessionToken(rule.App, cookies)
+	if !ok {
+		return Caller{}, cookies
+	}
+	s, err := a.Sessions.Load(ctx, token)
+	switch {
+	case errors.Is(err, session.ErrNotFound):
+		return Caller{}, cookies
+	case err != nil:
+		return Caller{Unknown: err}, cookies
+	}
+	caller := Caller{Session: s}
+	if caller.signedIn(now, *rule) {
+		a.Sessions.Use(s, now)
+	}
+	return caller, cookies
+}
+
+// sessionToken reads the app's session cookie.
+func sessionToken(app *App, cookies []session.Cookie) (session.Token, bool) {
+	value, ok := session.FindCookie(cookies, session.CookieName(app.Name, app.secure()))
+	if !ok {
+		return session.Token{}, false
+	}
+	return session.ParseToken(value)
+}
+
+// secure reports whether the app's cookies may carry the Secure attribute.
+func (a *App) secure() bool { return a.URL.Scheme == "https" }
+
+func (a *Authorizer) now() time.Time {
+	if a.Now != nil {
+		return a.Now()
+	}
+	return time.Now()
+}
+
+// Wait returns when no login is under way any more, or with ctx. A server calls
+// it after its last request, so that no code is spent in vain.
+func (a *Authorizer) Wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { a.logins.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

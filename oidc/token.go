@@ -1,0 +1,93 @@
+package oidc
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/oauth2"
+)
+
+// tokens is what a token endpoint answers (RFC 6749 §5.1, OpenID Connect Core
+// 1.0 §3.1.3.3).
+type tokens struct {
+	Access    Secret `json:"access_token"`
+	ID        Secret `json:"id_token"`
+	Refresh   Secret `json:"refresh_token"`
+	Type      string `json:"token_type"`
+	ExpiresIn any    `json:"expires_in"` // of any type: providers send strings, and worse
+
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+// trade sends the code once and returns the tokens for it (OpenID Connect Core
+// 1.0 §3.1.3.1, RFC 7636 §4.5).
+func (p *Provider) trade(ctx context.Context, m *metadata, code, redirectURI string, verifier Secret) (tokens, error) {
+	t, err := p.ask(ctx, m, url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {code},
+		"redirect_uri":  {redirectURI},
+		"code_verifier": {verifier.Reveal()},
+	})
+	switch {
+	case err != nil:
+		return tokens{}, err
+	case !strings.EqualFold(t.Type, "Bearer"):
+		return tokens{}, fmt.Errorf("%w: %q", ErrTokenType, clip(t.Type))
+	case t.ID == "":
+		return tokens{}, fmt.Errorf("%w: no id_token", ErrTokens)
+	case t.Access == "":
+		return tokens{}, fmt.Errorf("%w: no access_token", ErrTokens)
+	}
+	return t, nil
+}
+
+// ask sends one request to the token endpoint. x/oauth2 does not do it because
+// its errors do not tell a refusal from no answer, and because it fails on an
+// expires_in that it cannot read.
+func (p *Provider) ask(ctx context.Context, m *metadata, form url.Values) (tokens, error) {
+	const who = "token endpoint"
+	req, err := p.tokenRequest(ctx, m.endpoint, form)
+	if err != nil {
+		return tokens{}, unavailable(who, err)
+	}
+	r, err := p.do(req, who)
+	if err != nil {
+		return tokens{}, err
+	}
+	var t tokens
+	if err := decode(r.body, &t); err != nil {
+		return tokens{}, unavailable(who, fmt.Errorf("status %d: %w", r.status, err))
+	}
+	if t.Error != "" { // at any status: some providers refuse with a 200
+		return tokens{}, refusal(t.Error, t.Description)
+	}
+	if r.status != http.StatusOK {
+		return tokens{}, unavailable(who, fmt.Errorf("status %d without an error", r.status))
+	}
+	return t, nil
+}
+
+// tokenRequest authenticates the client (RFC 6749 §2.3.1), whose id and secret
+// are form-encoded before they go into the header.
+func (p *Provider) tokenRequest(ctx context.Context, e oauth2.Endpoint, form url.Values) (*http.Request, error) {
+	id, secret := p.config.ClientID, p.config.ClientSecret.Reveal()
+	if e.AuthStyle == oauth2.AuthStyleInParams {
+		form.Set("client_id", id)
+		if p.config.AuthMethod != AuthNone {
+			form.Set("client_secret", secret)
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.TokenURL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if e.AuthStyle == oauth2.AuthStyleInHeader {
+		req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+	}
+	return req, nil
+}

@@ -1,0 +1,152 @@
+package redis_test
+
+import (
+	"encoding/hex"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/session"
+	"github.com/countersign/countersign/session/redis"
+	"github.com/countersign/countersign/session/redis/redistest"
+)
+
+// keys returns all keys of a server, sorted.
+func keys(server *redistest.Server) []string {
+	var all []string
+	for _, key := range server.Do("KEYS", "*").([]any) {
+		all = append(all, key.(string))
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestKeys(t *testing.T) {
+	server := redistest.Start(t)
+	for _, prefix := range []string{"", "other:"} {
+		store := open(t, redis.Options{URL: server.URL, Prefix: prefix})
+		id := session.ID{0xab}
+		if err := store.Create(t.Context(), id, record()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Claim(t.Context(), session.Claim{0xcd}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Settle(t.Context(), session.Claim{0xcd}, []byte("sealed"), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rest := strings.Repeat("00", 31)
+	var want []string
+	for _, prefix := range []string{"countersign:", "other:"} {
+		for _, key := range []string{"{ab" + rest + "}:hot", "{ab" + rest + "}:tokens", "{cd" + rest + "}:claim", "{cd" + rest + "}:result"} {
+			want = append(want, prefix+key)
+		}
+	}
+	if diff := cmp.Diff(want, keys(server)); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+	for _, key := range want {
+		if ttl := server.Do("PTTL", key).(int64); ttl <= 0 {
+			t.Errorf("%s never expires", key)
+		}
+	}
+}
+
+func TestEndsOfKeys(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, redis.Options{URL: server.URL})
+	now := time.UnixMilli(time.Now().UnixMilli())
+	r := session.Record{Seen: now, Ends: now.Add(time.Hour), Idle: 10 * time.Minute}
+	end := func(t *testing.T, id session.ID, want time.Time) {
+		t.Helper()
+		for _, part := range []string{"hot", "tokens"} {
+			// PEXPIRETIME is newer than the oldest Redis that we support.
+			left := server.Do("PTTL", "countersign:{"+hex.EncodeToString(id[:])+"}:"+part).(int64)
+			if got := time.Now().Add(time.Duration(left) * time.Millisecond); got.Sub(want).Abs() > time.Second {
+				t.Errorf("%s ends at %v, want %v", part, got, want)
+			}
+		}
+	}
+	id := newID()
+	if err := store.Create(t.Context(), id, r); err != nil {
+		t.Fatal(err)
+	}
+	end(t, id, now.Add(10*time.Minute))
+	for _, step := range []struct {
+		name       string
+		seen, want time.Time
+	}{
+		{"a_touch_moves_the_end", now.Add(20 * time.Minute), now.Add(30 * time.Minute)},
+		{"a_late_touch_moves_it_to_the_absolute_end", now.Add(55 * time.Minute), now.Add(time.Hour)},
+		{"a_touch_of_the_past_leaves_it", now.Add(time.Minute), now.Add(time.Hour)},
+	} {
+		if err := store.Touch(t.Context(), map[session.ID]time.Time{id: step.seen}); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(step.name, func(t *testing.T) { end(t, id, step.want) })
+	}
+	r.Idle = time.Minute
+	if err := store.Replace(t.Context(), id, 1, r); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("a_replace_moves_it_back", func(t *testing.T) { end(t, id, now.Add(time.Minute)) })
+}
+
+// What is not ours is found by nobody, whatever somebody writes to Redis.
+func TestRecordsOfSomebodyElse(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, redis.Options{URL: server.URL})
+	for name, fields := range map[string][]any{
+		"a_field_is_missing":   {"version", 1, "sealed", "x", "seen", 1, "ends", 1},
+		"a_time_is_no_number":  {"version", 1, "sealed", "x", "seen", "now", "ends", 1, "idle", 1},
+		"a_version_is_below_0": {"version", -1, "sealed", "x", "seen", 1, "ends", 1, "idle", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := newID()
+			key := "countersign:{" + hex.EncodeToString(id[:]) + "}:hot"
+			server.Do(append([]any{"HSET", key}, fields...)...)
+			if r, err := store.Load(t.Context(), id); err != session.ErrNotFound {
+				t.Errorf("Load = %v, %v, want %v", r, err, session.ErrNotFound)
+			}
+		})
+	}
+	t.Run("a_key_of_another_type", func(t *testing.T) {
+		id := newID()
+		server.Do("SET", "countersign:{"+hex.EncodeToString(id[:])+"}:hot", "text")
+		_, err := store.Load(t.Context(), id)
+		isFault(t, "Load", err)
+	})
+}
+
+// commands are all that the store may need of an ACL. Each is in Redis 6.2.
+var commands = []string{
+	"hello", "auth", "select", "ping", "eval", "evalsha", "exists", "hget", "hmget", "hset",
+	"get", "set", "pexpireat", "time", "unlink",
+}
+
+func TestCommands(t *testing.T) {
+	server := redistest.Start(t)
+	acl := []any{"ACL", "SETUSER", "countersign", "on", ">hunter2", "~countersign:*", "-@all"}
+	for _, command := range commands {
+		acl = append(acl, "+"+command)
+	}
+	server.Do(acl...)
+	stop := server.Monitor()
+	store := open(t, redis.Options{URL: server.URL, Username: "countersign", Password: "hunter2"})
+	id := newID()
+	for _, name := range []string{"ping", "create", "load", "tokens", "replace", "touch", "claim", "settle", "settled", "delete"} {
+		if err := operations(store, id)[name](t.Context()); err != nil {
+			t.Errorf("%s = %v", name, err)
+		}
+	}
+	captured := string(stop())
+	for _, command := range commands {
+		if !strings.Contains(strings.ToLower(captured), `"`+command+`"`) && command != "auth" && command != "select" {
+			t.Errorf("%s is allowed and not used", command)
+		}
+	}
+}

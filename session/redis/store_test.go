@@ -1,0 +1,32 @@
+package redis_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/countersign/countersign/session"
+	"github.com/countersign/countersign/session/redis"
+	"github.com/countersign/countersign/session/redis/redistest"
+	"github.com/countersign/countersign/session/sessiontest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open returns a Store that is closed when the test ends.
+func open(t *testing.T, o redis.Options) *redis.Store {
+	t.Helper()
+	s, err := redis.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestStore(t *testing.T) {
+	server := redistest.Start(t)
+	sessiontest.Run(t, func(t *testing.T) session.Store {
+		return open(t, redis.Options{URL: server.URL})
+	})
+}

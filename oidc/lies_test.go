@@ -83,7 +83,7 @@ func lies() []lie {
 			Status: 307, Header: http.Header{"Location": {issuer + "/other"}},
 		}}, oidc.ErrUnavailable},
 		{"token_dropped", oidctest.Lies{Token: oidctest.Fault{Drop: true}}, oidc.ErrUnavailable},
-		{"token_of_2_MiB", oidctest.Lies{Token: oidctest.Fault{Padding: 2 << 20}}, oidc.ErrUnavailable},
+		{"token_of_2_MiB", oidctest.Lies{Token: oidctest.Fault{Padding: 1 << 20}}, oidc.ErrUnavailable},
 
 		{"userinfo_of_another", oidctest.Lies{
 			Claims: map[string]any{"groups": oidctest.Missing}, UserinfoSubject: "eve",

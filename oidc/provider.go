@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -107,6 +108,10 @@ func New(c Config) (*Provider, error) {
 
 // Name is the provider's configured name.
 func (p *Provider) Name() string { return p.config.Name }
+
+// Format implements fmt.Formatter. package fmt does not ask a Secret within an
+// unexported field how to print it, so a provider prints as its name.
+func (p *Provider) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "provider "+p.config.Name) }
 
 // Issuer is the provider's issuer identifier.
 func (p *Provider) Issuer() string { return p.config.Issuer }

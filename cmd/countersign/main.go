@@ -1,0 +1,95 @@
+// Command countersign answers Envoy's question whether a request may pass.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when the binary is built.
+var version = "devel"
+
+// Exit statuses.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// errSilent ends the command with exitFailure after it said itself what is wrong.
+var errSilent = errors.New("")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(status)
+}
+
+// run runs the command line and returns its exit status.
+func run(ctx context.Context, args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "countersign: %v\nTry 'countersign --help'.\n", err)
+		return exitUsage
+	case !errors.Is(err, errSilent):
+		fmt.Fprintf(os.Stderr, "countersign: %v\n", err)
+	}
+	return exitFailure
+}
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ error }
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "countersign",
+		Short: "Login, sessions and signed identity for what stands behind Envoy",
+		Long: `Countersign is an external-authorization server for Envoy, Istio and Envoy
+Gateway. It sends browsers without a session through an OpenID Connect login,
+keeps the session, decides by rules who may pass, and hands the upstream a
+short-lived JWT that it signed itself.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArguments,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newServe(), newDemo(), newCheck(), newVersion())
+	return root
+}
+
+// noArguments refuses any; for the root that is a command it does not know.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if c.HasSubCommands() {
+		return usageError{fmt.Errorf("unknown command %q", args[0])}
+	}
+	return usageError{fmt.Errorf("%s takes no arguments", c.Name())}
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Say which build this is",
+		Example: "  countersign version",
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(c.OutOrStdout(), "countersign", version)
+			return err
+		},
+	}
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/config"
+	"github.com/countersign/countersign/server"
+)
+
+func newServe() *cobra.Command {
+	var file string
+	var drain time.Duration
+	c := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Answer Envoy until told to stop",
+		Long: `Answer Envoy until told to stop.
+
+On SIGTERM the server reports NOT_SERVING to gRPC health checks and 503 at
+/readyz, goes on answering for --drain-delay, takes no new requests, lets those
+under way end, and exits with status 0.`,
+		Example: "  countersign serve --config countersign.yaml",
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if file == "" {
+				return usageError{fmt.Errorf("serve needs --config FILE")}
+			}
+			cfg, err := config.Load(file, os.LookupEnv)
+			if err != nil {
+				return err
+			}
+			log := newLogger(c.ErrOrStderr(), cfg.Log.Level)
+			for _, w := range cfg.Warnings {
+				log.Warn(w.Error())
+			}
+			s, err := server.New(server.Options{Config: cfg, Log: log, Version: version, DrainDelay: drain})
+			if err != nil {
+				return err
+			}
+			return s.Run(c.Context())
+		},
+	}
+	c.Flags().StringVar(&file, "config", "", "the configuration `FILE`")
+	c.Flags().DurationVar(&drain, "drain-delay", 5*time.Second,
+		"how long to go on answering after SIGTERM: longer than Envoy's health check interval")
+	return c
+}
+
+// newLogger writes one JSON object a line.
+func newLogger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+func newCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:     "check FILE",
+		Short:   "Say what is wrong with a configuration, or what was understood",
+		Example: "  countersign check countersign.yaml",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{fmt.Errorf("check takes one FILE")}
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := config.Load(args[0], os.LookupEnv)
+			if err != nil {
+				return err
+			}
+			describe(c.OutOrStdout(), cfg)
+			return nil
+		},
+	}
+}
+
+// describe says in words what a configuration means.
+func describe(w io.Writer, cfg *config.Config) {
+	for _, a := range cfg.Apps {
+		fmt.Fprintf(w, "app %s at %s, signed in by %s\n", a.Name, a.URL, a.ProviderName)
+		for i, r := range a.Rules {
+			fmt.Fprintf(w, "  %2d. %s\n", i+1, r.Describe())
+		}
+	}
+	sessions := "in memory: they end with the process"
+	if cfg.Session.Redis != nil {
+		sessions = "in Redis"
+	}
+	fmt.Fprintf(w, "sessions %s; at most %s, %s unused\n", sessions, cfg.Session.Absolute, cfg.Session.Idle)
+	for _, p := range cfg.Warnings {
+		fmt.Fprintf(w, "warning: %v\n", p)
+	}
+}

@@ -1,0 +1,311 @@
+// Package server runs Countersign: it puts the parts together as a configuration
+// says, listens, tells whether it is ready, and leaves without failing a request.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/countersign/countersign/authz"
+	"github.com/countersign/countersign/config"
+	"github.com/countersign/countersign/envoy"
+	"github.com/countersign/countersign/metrics"
+	"github.com/countersign/countersign/mint"
+	"github.com/countersign/countersign/oidc"
+	"github.com/countersign/countersign/session"
+	"github.com/countersign/countersign/session/redis"
+	"github.com/countersign/countersign/web"
+	"github.com/countersign/countersign/web/pages"
+)
+
+// Options say what to run. Config and Log must be set.
+type Options struct {
+	Config  *config.Config
+	Log     *slog.Logger
+	Version string
+
+	// DrainDelay is how long the server goes on answering after it was told to
+	// stop and says so in its health: the time that a proxy needs to notice. 0
+	// stops at once.
+	DrainDelay time.Duration
+
+	// Sealer replaces the session keys. It is for the test that proves that the
+	// search for plain text in the store finds some.
+	Sealer session.Sealer
+}
+
+// Server is Countersign, ready to run once. Create it with New.
+type Server struct {
+	log        *slog.Logger
+	drainDelay time.Duration
+
+	providers  []*oidc.Provider
+	store      session.Store
+	closeStore func() error
+	vault      *session.Vault
+	signer     *mint.Signer
+	authorizer *authz.Authorizer
+	metrics    *metrics.Metrics
+	ready      *readiness
+
+	grpc         *grpc.Server
+	grpcHealth   *envoy.Health
+	http, health *http.Server
+	listeners    listeners
+}
+
+// New puts a server together and listens. It waits for no provider and no
+// store. Close or Run releases what it holds.
+func New(o Options) (*Server, error) {
+	s := &Server{log: o.Log, drainDelay: o.DrainDelay, metrics: metrics.New(o.Version)}
+	if err := s.openSessions(o); err != nil {
+		return nil, err
+	}
+	if err := s.makeSigner(o.Config.Mint); err != nil {
+		return nil, errors.Join(err, s.closeStore())
+	}
+	if err := s.makeAuthorizer(o.Config); err != nil {
+		return nil, errors.Join(err, s.closeStore())
+	}
+	s.makeServers()
+	if err := s.listeners.open(o.Config.Listen); err != nil {
+		return nil, errors.Join(err, s.closeStore())
+	}
+	return s, nil
+}
+
+func (s *Server) openSessions(o Options) error {
+	c := o.Config.Session
+	s.store, s.closeStore = session.NewMemory(), func() error { return nil }
+	if c.Redis != nil {
+		store, err := redis.Open(redisOptions(*c.Redis))
+		if err != nil {
+			return err
+		}
+		s.store, s.closeStore = store, store.Close
+	}
+	keys := c.Keys
+	if keys == nil {
+		keys = session.GenerateKeyring()
+	}
+	s.vault = &session.Vault{
+		Store: s.metrics.Store(s.store), Sealer: keys, Absolute: c.Absolute, Idle: c.Idle,
+	}
+	if o.Sealer != nil {
+		s.vault.Sealer = o.Sealer
+	}
+	return nil
+}
+
+// redisOptions says to package redis what the configuration says.
+func redisOptions(c config.Redis) redis.Options {
+	u := url.URL{Scheme: "redis", Host: c.Address, Path: "/" + strconv.Itoa(c.Database)}
+	switch {
+	case c.Network == "unix":
+		u = url.URL{Scheme: "unix", Path: c.Address, RawQuery: "db=" + strconv.Itoa(c.Database)}
+	case c.TLS:
+		u.Scheme = "rediss"
+	}
+	return redis.Options{URL: u.String(), Username: c.Username, Password: c.Password, Prefix: c.Prefix}
+}
+
+func (s *Server) makeSigner(c config.Mint) error {
+	keys := c.Keys
+	if keys == nil {
+		generated, err := mint.GenerateKeys()
+		if err != nil {
+			return err
+		}
+		keys = generated
+	}
+	s.signer = mint.NewSigner(keys)
+	s.signer.OnSign = func(m mint.Minted) {
+		s.metrics.Minted(m)
+		if m.Size > mint.LargeSize {
+			s.log.Warn("minted token is large", slog.String("app", m.App), slog.Int("bytes", m.Size))
+		}
+	}
+	return nil
+}
+
+func (s *Server) makeAuthorizer(c *config.Config) error {
+	byName := map[string]*oidc.Provider{}
+	for _, pc := range c.Providers {
+		pc.Log = s.log.With(slog.String("provider", pc.Name))
+		p, err := oidc.New(pc)
+		if err != nil {
+			return fmt.Errorf("provider %s: %w", pc.Name, err)
+		}
+		s.providers = append(s.providers, p)
+		byName[pc.Name] = p
+	}
+	var apps []*authz.App
+	for _, a := range c.Apps {
+		if p, ok := byName[a.ProviderName]; ok {
+			a.Provider = p
+		}
+		apps = append(apps, a.App)
+	}
+	routes, err := authz.NewRoutes(apps)
+	if err != nil {
+		return err
+	}
+	s.authorizer = &authz.Authorizer{Routes: routes, Sessions: s.vault, Minter: s.signer, Pages: pages.New()}
+	return nil
+}
+
+func (s *Server) makeServers() {
+	s.ready = &readiness{dependencies: []dependency{{"sessions", s.vault.Ping}}}
+	for _, p := range s.providers {
+		s.ready.dependencies = append(s.ready.dependencies,
+			dependency{"provider " + p.Name(), func(context.Context) error { return p.Ready() }})
+	}
+	checker := authz.Logged{Next: s.metrics.Checker(s.authorizer), Log: s.log}
+	s.grpc, s.grpcHealth = envoy.NewServer(&envoy.Server{Checker: checker, Log: s.log})
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.Handle("GET /readyz", s.ready)
+	mux.Handle("GET /metrics", s.metrics.Handler())
+	s.health = newHTTPServer(mux, s.log)
+	s.http = newHTTPServer(&web.Handler{Authorizer: s.authorizer, Checker: checker}, s.log)
+}
+
+// newHTTPServer bounds what a client may send and how long it may take.
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       90 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Addresses are where the server listens, with the ports that it got.
+type Addresses struct{ GRPC, HTTP, Health net.Addr }
+
+// Addresses tells where the server listens.
+func (s *Server) Addresses() Addresses {
+	return Addresses{s.listeners.grpc.Addr(), s.listeners.http.Addr(), s.listeners.health.Addr()}
+}
+
+// JWKS is the set of public keys that verify the minted tokens.
+func (s *Server) JWKS() []byte { return s.signer.JWKS() }
+
+// drainTimeout bounds how long requests that are under way may take once the
+// server stops taking new ones.
+const drainTimeout = 25 * time.Second
+
+// Run serves until ctx ends, then drains: it says that it leaves, goes on
+// answering for DrainDelay, takes no new requests, and lets those under way end.
+func (s *Server) Run(ctx context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, failed := errgroup.WithContext(ctx)
+	for _, p := range s.providers {
+		group.Go(func() error { return ignoreCanceled(p.Run(background)) })
+	}
+	group.Go(func() error { return ignoreCanceled(s.vault.Run(background)) })
+	s.grpcHealth.Set(true)
+	group.Go(func() error { return s.grpc.Serve(s.listeners.grpc) })
+	for server, listener := range map[*http.Server]net.Listener{s.http: s.listeners.http, s.health: s.listeners.health} {
+		group.Go(func() error {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	s.log.Info("serving", slog.String("grpc", s.listeners.grpc.Addr().String()),
+		slog.String("http", s.listeners.http.Addr().String()), slog.String("health", s.listeners.health.Addr().String()))
+	group.Go(func() error {
+		<-failed.Done() // told to stop, or something above failed
+		defer stop()
+		return s.drain(background)
+	})
+	return errors.Join(group.Wait(), s.closeStore())
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (s *Server) drain(ctx context.Context) error {
+	s.log.Info("draining", slog.Duration("delay", s.drainDelay))
+	s.ready.draining.Store(true)
+	s.grpcHealth.Stop()
+	time.Sleep(s.drainDelay)
+
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	s.stopGRPC(ctx)
+	err := errors.Join(s.http.Shutdown(ctx), s.authorizer.Wait(ctx), s.health.Shutdown(ctx))
+	s.log.Info("stopped")
+	return err
+}
+
+// stopGRPC lets checks under way end, as long as ctx allows.
+func (s *Server) stopGRPC(ctx context.Context) {
+	stopped := context.AfterFunc(ctx, s.grpc.Stop)
+	defer stopped()
+	s.grpc.GracefulStop()
+}
+
+// listeners are the sockets of a server.
+type listeners struct{ grpc, http, health net.Listener }
+
+func (l *listeners) open(c config.Listen) (err error) {
+	for _, one := range []struct {
+		into *net.Listener
+		key  string
+		at   config.Address
+	}{{&l.grpc, "grpc", c.GRPC}, {&l.http, "http", c.HTTP}, {&l.health, "health", c.Health}} {
+		if *one.into, err = listen(one.at); err != nil {
+			l.close()
+			return fmt.Errorf("listen.%s: %w", one.key, err)
+		}
+	}
+	return nil
+}
+
+func (l *listeners) close() {
+	for _, one := range []net.Listener{l.grpc, l.http, l.health} {
+		if one != nil {
+			one.Close()
+		}
+	}
+}
+
+// listen opens one address. The socket file of a process that is gone is
+// removed; one that somebody listens on is not.
+func listen(at config.Address) (net.Listener, error) {
+	if at.Network == "unix" {
+		if c, err := net.DialTimeout("unix", at.Address, time.Second); err == nil {
+			c.Close()
+			return nil, fmt.Errorf("somebody listens at %s already", at)
+		}
+		if info, err := os.Lstat(at.Address); err == nil && info.Mode()&os.ModeSocket != 0 {
+			if err := os.Remove(at.Address); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return net.Listen(at.Network, at.Address)
+}

@@ -167,7 +167,7 @@ func (m *Memory) Settle(ctx context.Context, c Claim, result []byte, life time.D
 		return err
 	}
 	defer done()
-	if m.full(now, func() int { return len(m.results) }) {
+	if _, again := m.results[c]; !again && m.full(now, func() int { return len(m.results) }) {
 		return ErrFull
 	}
 	m.results[c] = expiring{value: bytes.Clone(result), end: now.Add(life)}

@@ -11,7 +11,12 @@ import (
 	"github.com/countersign/countersign/session/sessiontest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The client looks once a second for a Redis that was away, and notices only
+		// then that it has been closed.
+		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // open returns a Store that is closed when the test ends.
 func open(t *testing.T, o redis.Options) *redis.Store {

@@ -202,10 +202,17 @@ func (s *Server) run() bool {
 // answers reports whether it is this process, and no other at the same address,
 // that answers.
 func (s *Server) answers() bool {
-	client := redis.NewClient(&redis.Options{Addr: s.Addr, Protocol: 2, DisableIdentity: true, PoolSize: 1, MaxRetries: -1, DialerRetries: 1})
-	defer client.Close()
-	info, err := client.Info(context.Background(), "server").Result()
-	return err == nil && bytes.Contains([]byte(info), fmt.Appendf(nil, "process_id:%d\r", s.cmd.Process.Pid))
+	conn, err := net.Dial("tcp", s.Addr)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second)) //nolint:errcheck // then the read fails
+	if _, err := io.WriteString(conn, "INFO server\r\nQUIT\r\n"); err != nil {
+		return false
+	}
+	info, err := io.ReadAll(conn)
+	return err == nil && bytes.Contains(info, fmt.Appendf(nil, "process_id:%d\r", s.cmd.Process.Pid))
 }
 
 // kill ends the process, whatever state it is in.

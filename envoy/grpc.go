@@ -1,0 +1,130 @@
+package envoy
+
+import (
+	"context"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/countersign/countersign/authz"
+)
+
+// ServiceName is the gRPC service of ext_authz, also to a health check.
+const ServiceName = "envoy.service.auth.v3.Authorization"
+
+const (
+	// maxMessage is more than Envoy can put into a CheckRequest without a body:
+	// its max_request_headers_kb ends at 8 MiB. A message over it is a gRPC
+	// error, which obeys failure_mode_allow; one below it gets an answer.
+	maxMessage = 16 << 20
+
+	maxStreams = 10_000 // at once, per connection
+
+	connectionAge   = 30 * time.Minute // lets new replicas behind an L4 balancer have their share
+	connectionGrace = 30 * time.Second
+
+	// streamWorkers handle requests on stacks that have grown already. Beyond
+	// them, grpc-go starts a goroutine.
+	streamWorkers = 128
+)
+
+// NewServer returns a gRPC server on which s answers, beside the gRPC health
+// service. Health begins as NOT_SERVING. Options come after those of the house
+// and override them; credentials are among what they must bring, if any.
+func NewServer(s *Server, options ...grpc.ServerOption) (*grpc.Server, *Health) {
+	house := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+			MinTime: 10 * time.Second, PermitWithoutStream: true, // Envoy pings idle connections
+		}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace,
+			Time: time.Minute, Timeout: 20 * time.Second,
+		}),
+		grpc.NumStreamWorkers(streamWorkers),
+		grpc.WaitForHandlers(true),
+		grpc.ChainUnaryInterceptor(s.recoverUnary),
+		grpc.ChainStreamInterceptor(s.recoverStream),
+	}
+	g := grpc.NewServer(append(house, options...)...)
+	s.Register(g)
+	h := &Health{health.NewServer()}
+	h.Set(false)
+	healthv1.RegisterHealthServer(g, h.server)
+	return g, h
+}
+
+// Register puts s on g. It stands in for authv3.RegisterAuthorizationServer,
+// whose handler answers a message that cannot be decoded with a gRPC error: a
+// path with a byte that is not UTF-8 is enough for that, and where
+// failure_mode_allow is set the request would go on.
+func (s *Server) Register(g grpc.ServiceRegistrar) {
+	g.RegisterService(&grpc.ServiceDesc{
+		ServiceName: ServiceName,
+		HandlerType: (*authv3.AuthorizationServer)(nil),
+		Methods:     []grpc.MethodDesc{{MethodName: "Check", Handler: handleCheck}},
+		Metadata:    "envoy/service/auth/v3/external_auth.proto",
+	}, s)
+}
+
+func handleCheck(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+	s := srv.(*Server)
+	in := new(authv3.CheckRequest)
+	if err := decode(in); err != nil {
+		return s.refuse(ctx, err), nil
+	}
+	if intercept == nil {
+		return s.Check(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{Server: srv, FullMethod: authv3.Authorization_Check_FullMethodName}
+	return intercept(ctx, in, info, func(ctx context.Context, in any) (any, error) {
+		return s.Check(ctx, in.(*authv3.CheckRequest))
+	})
+}
+
+// recoverUnary keeps a panic of another interceptor or service to its call. A
+// check is answered even then.
+func (s *Server) recoverUnary(ctx context.Context, in any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (out any, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			out, err = nil, status.Error(codes.Internal, "internal error")
+			if d := s.recovered(ctx, v); info.FullMethod == authv3.Authorization_Check_FullMethodName {
+				out, err = s.write(ctx, authz.Request{}, d), nil
+			}
+		}
+	}()
+	return handle(ctx, in)
+}
+
+func (s *Server) recoverStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.recovered(stream.Context(), v)
+			err = status.Error(codes.Internal, "internal error")
+		}
+	}()
+	return handle(srv, stream)
+}
+
+// Health is what grpc.health.v1 says, about "" and about [ServiceName].
+type Health struct{ server *health.Server }
+
+// Set says SERVING or NOT_SERVING from now on.
+func (h *Health) Set(serving bool) {
+	answer := healthv1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		answer = healthv1.HealthCheckResponse_SERVING
+	}
+	h.server.SetServingStatus("", answer)
+	h.server.SetServingStatus(ServiceName, answer)
+}
+
+// Stop says NOT_SERVING for good, whatever is set afterwards.
+func (h *Health) Stop() { h.server.Shutdown() }

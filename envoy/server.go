@@ -1,0 +1,125 @@
+// Package envoy answers Envoy's external authorization requests (ext_authz v3
+// over gRPC) and writes the Envoy configuration that asks them.
+package envoy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"github.com/countersign/countersign/authz"
+)
+
+// Server is envoy.service.auth.v3.Authorization: it puts each CheckRequest to
+// its Checker. It always answers, with nil as error, and with a response that
+// says explicitly allowed or denied: a gRPC error and an error_response both
+// obey failure_mode_allow, and an empty response allows.
+//
+// Checker must be set. A Server is safe for concurrent use and must not be
+// copied.
+type Server struct {
+	Checker  authz.Checker
+	Log      *slog.Logger // nil: nothing is logged
+	Panicked func()       // called once per panic that was recovered; nil: nothing
+
+	late    atomic.Int64 // checks that were answered for before they ended
+	running sync.WaitGroup
+}
+
+var _ authv3.AuthorizationServer = (*Server)(nil)
+
+var (
+	errPanic = errors.New("envoy: panic during the check")
+	errLate  = errors.New("envoy: no answer before the caller's deadline")
+	errStuck = errors.New("envoy: too many checks that do not end")
+)
+
+// Check answers in. Its error is always nil.
+func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (out *authv3.CheckResponse, _ error) {
+	defer func() {
+		if v := recover(); v != nil {
+			out = s.write(ctx, authz.Request{}, s.recovered(ctx, v))
+		}
+	}()
+	req, err := readRequest(in)
+	if err != nil {
+		return s.refuse(ctx, err), nil
+	}
+	return s.write(ctx, req, s.decide(ctx, req)), nil
+}
+
+// Wait returns when no check is running any more, or with ctx. A check can
+// outlive its answer: see [Server.Check] and the caller's deadline.
+func (s *Server) Wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { s.running.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// refuse answers a message that no Checker can be asked about.
+func (s *Server) refuse(ctx context.Context, cause error) *authv3.CheckResponse {
+	d := authz.Failed(authz.Malformed, cause)
+	s.log(ctx, slog.LevelInfo, "request refused unread", d)
+	return s.write(ctx, authz.Request{}, d)
+}
+
+// write turns d into a response, or into a failure if it cannot be written.
+func (s *Server) write(ctx context.Context, req authz.Request, d authz.Decision) *authv3.CheckResponse {
+	out, err := response(req, d)
+	if err == nil {
+		return out
+	}
+	failed := authz.Failed(authz.Internal, fmt.Errorf("decision %s: %w", d.ID, err))
+	s.log(ctx, slog.LevelError, "decision replaced", failed)
+	out, _ = response(req, failed) // Failed writes headers of its own only
+	return out
+}
+
+// ask puts req to the Checker, and turns a panic into a failure.
+func (s *Server) ask(ctx context.Context, req authz.Request) (d authz.Decision) {
+	defer func() {
+		if v := recover(); v != nil {
+			d = s.recovered(ctx, v)
+		}
+	}()
+	return s.Checker.Check(ctx, req)
+}
+
+// recovered reports a panic. What was thrown may quote the request, so only the
+// runtime's own words for it are logged, else its type.
+func (s *Server) recovered(ctx context.Context, thrown any) authz.Decision {
+	d := authz.Failed(authz.Internal, errPanic)
+	what := fmt.Sprintf("%T", thrown)
+	if err, ok := thrown.(runtime.Error); ok {
+		what = err.Error()
+	}
+	s.log(ctx, slog.LevelError, "panic", d, slog.String("panic", what), slog.String("stack", string(debug.Stack())))
+	if s.Panicked != nil {
+		s.Panicked()
+	}
+	return d
+}
+
+func (s *Server) log(ctx context.Context, level slog.Level, msg string, d authz.Decision, more ...slog.Attr) {
+	if s.Log == nil {
+		return
+	}
+	attrs := append([]slog.Attr{
+		slog.String("decision", d.ID),
+		slog.String("reason", string(d.Reason)),
+		slog.String("cause", d.Cause.Error()),
+	}, more...)
+	s.Log.LogAttrs(ctx, level, msg, attrs...)
+}

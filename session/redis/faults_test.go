@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -265,17 +266,16 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// An old Redis repeats the command that it does not know, here with the password
-// of HELLO.
-func TestErrorsDoNotRepeatThePassword(t *testing.T) {
-	const hunter2 = "hunter2"
+// fake serves what answers each command, and returns its address. An empty answer
+// closes the connection. No real Redis does what these tests need.
+func fake(t *testing.T, answer func(command string) string) (url string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer l.Close()
+	t.Cleanup(func() { l.Close(); wg.Wait() })
 	wg.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -286,22 +286,56 @@ func TestErrorsDoNotRepeatThePassword(t *testing.T) {
 				defer conn.Close()
 				buf := make([]byte, 4096)
 				for {
-					if _, err := conn.Read(buf); err != nil {
+					n, err := conn.Read(buf)
+					if err != nil {
 						return
 					}
-					conn.Write([]byte("-ERR unknown command 'AUTH', with args beginning with: 'countersign' 'hunter2'\r\n")) //nolint:errcheck // then the read fails
+					reply := answer(strings.ToLower(string(buf[:n])))
+					if reply == "" {
+						return
+					}
+					conn.Write([]byte(reply)) //nolint:errcheck // then the next read fails
 				}
 			})
 		}
 	})
-	store, err := redis.Open(redis.Options{URL: "redis://" + l.Addr().String(), Username: "countersign", Password: oidc.Secret(hunter2)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	err = store.Ping(t.Context())
+	return "redis://" + l.Addr().String()
+}
+
+// An old Redis repeats the command that it does not know, here with the password
+// of HELLO.
+func TestErrorsDoNotRepeatThePassword(t *testing.T) {
+	const hunter2 = "hunter2"
+	url := fake(t, func(string) string {
+		return "-ERR unknown command 'AUTH', with args beginning with: 'countersign' 'hunter2'\r\n"
+	})
+	store := open(t, redis.Options{URL: url, Username: "countersign", Password: oidc.Secret(hunter2)})
+	err := store.Ping(t.Context())
 	isFault(t, "Ping", err)
 	if err != nil && strings.Contains(err.Error(), hunter2) {
 		t.Errorf("Ping = %q, which shows the password", err)
+	}
+}
+
+// The connection breaks after a command was sent: nobody knows if it was done.
+func TestBrokenConnection(t *testing.T) {
+	for name, want := range map[string]int32{
+		"load": 2, "tokens": 2, "settled": 2, "delete": 2, "ping": 2,
+		"create": 1, "replace": 1, "claim": 1, "settle": 1, "touch": 1,
+	} {
+		t.Run(name+"_is_sent_"+[]string{"never", "once", "twice"}[want], func(t *testing.T) {
+			var sent atomic.Int32
+			url := fake(t, func(command string) string {
+				if strings.Contains(command, "hello") {
+					return "*0\r\n"
+				}
+				sent.Add(1)
+				return ""
+			})
+			isFault(t, name, operations(open(t, redis.Options{URL: url}), newID())[name](t.Context()))
+			if got := sent.Load(); got != want {
+				t.Errorf("%s was sent %d times, want %d", name, got, want)
+			}
+		})
 	}
 }

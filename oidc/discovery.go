@@ -2,10 +2,11 @@ package oidc
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	"math/big"
 	"net/url"
 	"slices"
 	"strings"
@@ -80,7 +81,8 @@ func backoff(failures int) time.Duration {
 	if failures < 7 {
 		limit = min(limit, backoffFirst<<failures)
 	}
-	return rand.N(limit) //nolint:gosec // spreads load; nothing depends on it being unpredictable
+	n, _ := rand.Int(rand.Reader, big.NewInt(int64(limit))) // never fails with this reader since Go 1.24
+	return time.Duration(n.Int64())
 }
 
 // discover reads the metadata, and then the keys, without which a login that

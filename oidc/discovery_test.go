@@ -130,7 +130,7 @@ func TestDiscovery_refuses(t *testing.T) {
 				}
 				w.SetLies(oidctest.Lies{})
 				time.Sleep(time.Minute)
-				if err := w.loginNow(t); err != nil {
+				if _, err := w.login(t); err != nil {
 					t.Errorf("honest again, Finish = %v", err)
 				}
 			})
@@ -138,8 +138,38 @@ func TestDiscovery_refuses(t *testing.T) {
 	}
 }
 
+func TestDiscovery_on_loopback(t *testing.T) {
+	const loopback = "http://127.0.0.1:8080"
+	for _, tt := range []struct {
+		name, keys, want string
+	}{
+		{"endpoints_there_too", loopback + "/keys", ""},
+		{"endpoint_with_tls", "https://id.test/keys", ""},
+		{"plain_endpoint_elsewhere", "http://id.test/keys", "jwks_uri"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, func(theirs *oidctest.Config, ours *oidc.Config) {
+					realTime(theirs, ours)
+					theirs.Issuer, ours.Issuer = loopback, loopback
+				})
+				w.SetLies(oidctest.Lies{Metadata: map[string]any{"jwks_uri": tt.keys}})
+				run(t, w.client)
+				synctest.Wait()
+				switch err := w.client.Ready(); {
+				case tt.want == "" && err != nil:
+					t.Errorf("Ready = %v", err)
+				case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+					t.Errorf("Ready = %v, want something about %s", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func TestDiscovery_last_good_copy_is_kept(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
+	synctest.Test(t, func(t *testing.T) {
+		w := bubble(t)
 		w.SetLies(oidctest.Lies{DiscoveryIssuer: "https://evil.test"})
 		time.Sleep(time.Hour)
 		if n := w.Count(oidctest.Discovery); n < 10 {
@@ -148,7 +178,7 @@ func TestDiscovery_last_good_copy_is_kept(t *testing.T) {
 		if err := w.client.Ready(); err != nil {
 			t.Errorf("Ready = %v", err)
 		}
-		if err := w.loginNow(t); err != nil {
+		if _, err := w.login(t); err != nil {
 			t.Errorf("Finish = %v", err)
 		}
 	})

@@ -3,6 +3,7 @@ package oidc_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"sync"
@@ -43,9 +44,7 @@ func TestFinish_reads_the_redirect(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			query := url.Values{}
 			for _, values := range []url.Values{good, tt.change} {
-				for name, v := range values {
-					query[name] = v
-				}
+				maps.Copy(query, values)
 			}
 			a, _ := attempt()
 			grant, err := w.client.Finish(t.Context(), a, redirect, query)
@@ -189,6 +188,7 @@ func TestFinish_gives_up(t *testing.T) {
 // hangingWorld is a discovered world within a synctest bubble, one of whose
 // endpoints hangs.
 func hangingWorld(t *testing.T, path string, release chan struct{}) *world {
+	t.Helper()
 	w := newWorld(t, func(theirs *oidctest.Config, ours *oidc.Config) {
 		provider, err := oidctest.New(*theirs)
 		if err != nil {

@@ -101,39 +101,73 @@ func FuzzFinish_idToken(f *testing.F) {
 	})
 }
 
+// Whatever a provider signs, its token is for this client, this attempt and now,
+// as another reading of its claims sees it.
+func FuzzFinish_claims(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `null`, `{"iss":7}`, `{"aud":["app"],"azp":"app"}`, `{"aud":["app","b"]}`, `{"exp":1e308}`, `{"exp":-1}`, `{"iat":null}`,
+		`{"nbf":99999999999}`, `{"nonce":["n"]}`, `{"sub":{}}`, `{"email":"a@b","email_verified":"true"}`, `{"groups":{"a":[1]}}`,
+		`{"amr":"pwd","acr":1,"auth_time":"x","sid":[]}`, `{"_claim_names":{"a":"b"}}`, `{"at_hash":7}`, `{"ISS":"x","Nonce":1}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	w := discovered(f, nil)
+	f.Fuzz(func(t *testing.T, changes []byte) {
+		claims := genuine()
+		if json.Unmarshal(changes, &claims) != nil || claims == nil {
+			t.Skip()
+		}
+		grant, err := w.present(t, w.sign(t, claims), "Bearer", nil)
+		if err != nil {
+			return
+		}
+		for name, want := range map[string]any{"iss": issuer, "nonce": "n", "sub": grant.Subject} {
+			if claims[name] != want {
+				t.Errorf("a Grant for %s %v, want %v", name, claims[name], want)
+			}
+		}
+		if _, one := claims["aud"].(string); one && claims["aud"] != "app" {
+			t.Errorf("a Grant for aud %v", claims["aud"])
+		}
+		if email := grant.Email; email != "" && (claims["email_verified"] == false || claims["email_verified"] == nil) {
+			t.Errorf("Email = %q with email_verified %v", email, claims["email_verified"])
+		}
+	})
+}
+
 // raw returns the ID token that the provider would give now.
-func (w *world) raw(t testing.TB) string {
-	t.Helper()
-	a, query := w.signIn(t)
+func (w *world) raw(tb testing.TB) string {
+	tb.Helper()
+	a, query := w.signIn(tb)
 	form := url.Values{
 		"grant_type": {"authorization_code"}, "code": {query.Get("code")}, "redirect_uri": {redirect},
 		"code_verifier": {a.Verifier.Reveal()}, "client_id": {"app"}, "client_secret": {clientSecret},
 	}
 	resp, err := (&http.Client{Transport: w.config.Transport}).PostForm(issuer+"/token", form)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer resp.Body.Close()
 	var answer struct {
 		IDToken string `json:"id_token"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.IDToken == "" {
-		t.Fatalf("no ID token to begin with: %v", err)
+		tb.Fatalf("no ID token to begin with: %v", err)
 	}
 	return answer.IDToken
 }
 
-func publicKey(t testing.TB, w *world) crypto.PublicKey {
-	t.Helper()
+func publicKey(tb testing.TB, w *world) crypto.PublicKey {
+	tb.Helper()
 	answer := httptest.NewRecorder()
 	w.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, issuer+"/keys", nil))
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(body, &set); err != nil || len(set.Keys) != 1 {
-		t.Fatalf("keys: %v, %d of them", err, len(set.Keys))
+		tb.Fatalf("keys: %v, %d of them", err, len(set.Keys))
 	}
 	return set.Keys[0].Key
 }

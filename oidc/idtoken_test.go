@@ -65,15 +65,15 @@ func TestIDToken_that_is_none(t *testing.T) {
 }
 
 // strangersToken has all the right claims, signed by another provider.
-func strangersToken(t testing.TB) string {
-	t.Helper()
+func strangersToken(tb testing.TB) string {
+	tb.Helper()
 	stranger, err := oidctest.New(oidctest.Config{Issuer: "https://evil.test"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	token, err := stranger.Sign("JWT", genuine())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return token
 }

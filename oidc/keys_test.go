@@ -21,29 +21,14 @@ import (
 
 func realTime(theirs *oidctest.Config, ours *oidc.Config) { theirs.Now, ours.Now = time.Now, time.Now }
 
-// inBubble runs f with a world whose clock is that of a synctest bubble. The
-// world is discovered, and its keys were read once.
-func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
+// bubble makes a world whose clock is that of the synctest bubble around it. It
+// is discovered, and its keys were read once.
+func bubble(t *testing.T) *world {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, realTime)
-		run(t, w.client)
-		synctest.Wait()
-		f(t, w)
-	})
-}
-
-// login within a bubble, where it is not noon.
-func (w *world) loginNow(t *testing.T) error {
-	t.Helper()
-	a, address, err := w.client.Begin(time.Now(), redirect, "/", false)
-	if err != nil {
-		return err
-	}
-	query := signedIn(t, w, address)
-	grant, err := w.client.Finish(t.Context(), a, redirect, query)
-	mustHold(t, grant, err)
-	return err
+	w := newWorld(t, realTime)
+	run(t, w.client)
+	synctest.Wait()
+	return w
 }
 
 func TestKeys_flood(t *testing.T) {
@@ -58,13 +43,14 @@ func TestKeys_flood(t *testing.T) {
 		{"no_kid_with_a_bad_signature", oidctest.Lies{Signature: oidctest.FlippedBit, KeyID: oidctest.Missing}, oidc.ErrSignature, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, w *world) {
+			synctest.Test(t, func(t *testing.T) {
+				w := bubble(t)
 				w.SetLies(tt.lies)
 				before := w.Count(oidctest.Keys)
 				var wg sync.WaitGroup
 				for range 50 {
 					wg.Go(func() {
-						if err := w.loginNow(t); !errors.Is(err, tt.want) {
+						if _, err := w.login(t); !errors.Is(err, tt.want) {
 							t.Errorf("Finish = %v, want %v", err, tt.want)
 						}
 					})
@@ -74,7 +60,7 @@ func TestKeys_flood(t *testing.T) {
 					t.Errorf("keys were read %d times, want %d", n, tt.reads)
 				}
 				w.SetLies(oidctest.Lies{})
-				if err := w.loginNow(t); err != nil {
+				if _, err := w.login(t); err != nil {
 					t.Errorf("an honest login meanwhile = %v", err)
 				}
 			})
@@ -92,20 +78,21 @@ func TestKeys_are_read_again_after_ten_seconds(t *testing.T) {
 		{"exactly_then", 10 * time.Second, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, w *world) {
+			synctest.Test(t, func(t *testing.T) {
+				w := bubble(t)
 				for range 2 { // the first new key is found at once, the second is too early
 					if err := w.RotateKey(); err != nil {
 						t.Fatal(err)
 					}
 					w.DropOldKeys()
 					if w.Count(oidctest.Keys) == 1 {
-						if err := w.loginNow(t); err != nil {
+						if _, err := w.login(t); err != nil {
 							t.Fatalf("after the first rotation: %v", err)
 						}
 					}
 				}
 				time.Sleep(tt.wait)
-				if err := w.loginNow(t); !errors.Is(err, tt.want) {
+				if _, err := w.login(t); !errors.Is(err, tt.want) {
 					t.Errorf("Finish = %v, want %v", err, tt.want)
 				}
 			})
@@ -132,7 +119,8 @@ func TestKeys_last_good_copy_is_kept(t *testing.T) {
 		{"only_for_encryption", oidctest.Lies{Keys: oidctest.Fault{Body: keySet(encryptionKey(t))}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, w *world) {
+			synctest.Test(t, func(t *testing.T) {
+				w := bubble(t)
 				w.SetLies(tt.lies)
 				time.Sleep(16 * time.Minute) // over a planned reading, and several after it failed
 				if w.Count(oidctest.Keys) < 3 {
@@ -141,13 +129,13 @@ func TestKeys_last_good_copy_is_kept(t *testing.T) {
 				if n := w.Count(oidctest.ForgedKeys); n != 0 {
 					t.Errorf("a redirect was followed %d times", n)
 				}
-				if err := w.loginNow(t); err != nil {
+				if _, err := w.login(t); err != nil {
 					t.Errorf("Finish with the old key = %v", err)
 				}
 				lies := tt.lies
 				lies.Signature = oidctest.UnknownKey
 				w.SetLies(lies)
-				if err := w.loginNow(t); !errors.Is(err, oidc.ErrUnavailable) {
+				if _, err := w.login(t); !errors.Is(err, oidc.ErrUnavailable) {
 					t.Errorf("Finish with an unknown key = %v, want ErrUnavailable", err)
 				}
 			})
@@ -164,6 +152,7 @@ func keySet(keys ...jose.JSONWebKey) string {
 }
 
 func weakKey(t *testing.T) jose.JSONWebKey {
+	t.Helper()
 	t.Setenv("GODEBUG", "rsa1024min=0")
 	k, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -173,6 +162,7 @@ func weakKey(t *testing.T) jose.JSONWebKey {
 }
 
 func privateKey(t *testing.T) jose.JSONWebKey {
+	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +171,7 @@ func privateKey(t *testing.T) jose.JSONWebKey {
 }
 
 func encryptionKey(t *testing.T) jose.JSONWebKey {
+	t.Helper()
 	private := privateKey(t)
 	k := private.Public()
 	k.Use = "enc"
@@ -193,12 +184,12 @@ func TestKeys_never_read(t *testing.T) {
 		w.SetLies(oidctest.Lies{Keys: oidctest.Fault{Status: 500}})
 		run(t, w.client)
 		synctest.Wait()
-		if err := w.loginNow(t); !errors.Is(err, oidc.ErrUnavailable) {
+		if _, err := w.login(t); !errors.Is(err, oidc.ErrUnavailable) {
 			t.Errorf("Finish = %v, want ErrUnavailable", err)
 		}
 		w.SetLies(oidctest.Lies{})
 		time.Sleep(30 * time.Second) // the longest wait between two readings
-		if err := w.loginNow(t); err != nil {
+		if _, err := w.login(t); err != nil {
 			t.Errorf("Finish after all = %v", err)
 		}
 	})
@@ -206,33 +197,25 @@ func TestKeys_never_read(t *testing.T) {
 
 func TestKeys_a_caller_that_goes_away_takes_nobody_along(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, realTime)
-		run(t, w.client)
-		synctest.Wait()
+		w := bubble(t)
 		if err := w.RotateKey(); err != nil {
 			t.Fatal(err)
 		}
 		w.SetLies(oidctest.Lies{Keys: oidctest.Fault{Delay: 5 * time.Second}})
 
-		finish := func(ctx context.Context) error {
-			a, address, err := w.client.Begin(time.Now(), redirect, "/", false)
-			if err != nil {
-				return err
-			}
-			_, err = w.client.Finish(ctx, a, redirect, signedIn(t, w, address))
-			return err
-		}
+		first, firstQuery := w.signIn(t)
+		second, secondQuery := w.signIn(t)
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if err := finish(ctx); !errors.Is(err, oidc.ErrUnavailable) {
+			if _, err := w.client.Finish(ctx, first, redirect, firstQuery); !errors.Is(err, oidc.ErrUnavailable) {
 				t.Errorf("Finish of the impatient = %v, want ErrUnavailable", err)
 			}
 		})
 		time.Sleep(time.Millisecond)
 		wg.Go(func() {
-			if err := finish(t.Context()); err != nil {
+			if _, err := w.client.Finish(t.Context(), second, redirect, secondQuery); err != nil {
 				t.Errorf("Finish of the patient = %v", err)
 			}
 		})

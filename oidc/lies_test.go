@@ -76,6 +76,7 @@ func lies() []lie {
 		{"nothing_but_braces", answer(200, `{}`), oidc.ErrTokenType},
 		{"token_html", answer(200, "<html>"), oidc.ErrUnavailable},
 		{"token_two_values", answer(200, `{} {}`), oidc.ErrUnavailable},
+		{"token_403_without_an_error", answer(403, `{}`), oidc.ErrUnavailable},
 		{"token_404", answer(404, "<html>"), oidc.ErrUnavailable},
 		{"token_429", answer(429, `{"error":"slow_down"}`), oidc.ErrUnavailable},
 		{"token_500", answer(500, `{"error":"invalid_grant"}`), oidc.ErrUnavailable},

@@ -19,7 +19,7 @@ const redacted = "[secret]"
 // valid code verifier (RFC 7636 §4.1).
 func NewSecret() Secret {
 	var b [32]byte
-	rand.Read(b[:]) //nolint:errcheck // crypto/rand.Read never fails since Go 1.24
+	rand.Read(b[:]) // never fails since Go 1.24
 	return Secret(base64.RawURLEncoding.EncodeToString(b[:]))
 }
 

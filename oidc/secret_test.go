@@ -34,8 +34,8 @@ func TestSecret_is_never_printed(t *testing.T) {
 			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X"} {
 				fmt.Fprintf(&out, verb+"\n", v)
 			}
-			slog.New(slog.NewTextHandler(&out, nil)).Info("", "v", v)
-			slog.New(slog.NewJSONHandler(&out, nil)).Info("", "v", v)
+			slog.New(slog.NewTextHandler(&out, nil)).LogAttrs(t.Context(), slog.LevelInfo, "printed", slog.Any("v", v))
+			slog.New(slog.NewJSONHandler(&out, nil)).LogAttrs(t.Context(), slog.LevelInfo, "printed", slog.Any("v", v))
 			b, err := json.Marshal(v)
 			if err != nil {
 				t.Error(err)

@@ -60,8 +60,8 @@ func (n inside) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 }
 
 // newWorld makes a world that is not discovered yet.
-func newWorld(t testing.TB, change func(*oidctest.Config, *oidc.Config)) *world {
-	t.Helper()
+func newWorld(tb testing.TB, change func(*oidctest.Config, *oidc.Config)) *world {
+	tb.Helper()
 	theirs := oidctest.Config{
 		Issuer:  issuer,
 		Clients: []oidctest.Client{{ID: "app", Secret: clientSecret, RedirectURIs: []string{redirect}}},
@@ -78,79 +78,74 @@ func newWorld(t testing.TB, change func(*oidctest.Config, *oidc.Config)) *world 
 	}
 	provider, err := oidctest.New(theirs)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if ours.Transport == nil {
 		ours.Transport = inside{provider}
 	}
 	client, err := oidc.New(ours)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &world{provider, client, ours}
 }
 
 // discovered makes a world whose client knows its provider.
-func discovered(t testing.TB, change func(*oidctest.Config, *oidc.Config)) *world {
-	t.Helper()
-	w := newWorld(t, change)
-	run(t, w.client)
-	await(t, func() bool { return w.client.Ready() == nil && w.Count(oidctest.Keys) > 0 })
+func discovered(tb testing.TB, change func(*oidctest.Config, *oidc.Config)) *world {
+	tb.Helper()
+	w := newWorld(tb, change)
+	run(tb, w.client)
+	await(tb, func() bool { return w.client.Ready() == nil && w.Count(oidctest.Keys) > 0 })
 	return w
 }
 
-func run(t testing.TB, p *oidc.Provider) {
-	t.Helper()
+func run(tb testing.TB, p *oidc.Provider) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = p.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	tb.Cleanup(func() { cancel(); <-done })
 }
 
-func await(t testing.TB, so func() bool) {
-	t.Helper()
+func await(tb testing.TB, so func() bool) {
+	tb.Helper()
 	for range 5000 {
 		if so() {
 			return
 		}
 		time.Sleep(time.Millisecond)
 	}
-	t.Fatal("waited too long")
+	tb.Fatal("waited too long")
 }
 
 // signIn begins an attempt and lets alice sign in.
-func (w *world) signIn(t testing.TB) (oidc.Attempt, url.Values) {
-	t.Helper()
-	attempt, address, err := w.client.Begin(noon, redirect, "/wanted?page=1", false)
+func (w *world) signIn(tb testing.TB) (oidc.Attempt, url.Values) {
+	tb.Helper()
+	attempt, address, err := w.client.Begin(w.config.Now(), redirect, "/wanted?page=1", false)
 	if err != nil {
-		t.Fatal(err)
+		tb.Error(err)
+		return attempt, nil
 	}
-	return attempt, signedIn(t, w, address)
-}
-
-// signedIn lets alice sign in at address, and returns what she comes back with.
-func signedIn(t testing.TB, w *world, address string) url.Values {
-	t.Helper()
 	browser := &http.Client{Transport: w.config.Transport}
-	callback, err := oidctest.SignIn(context.Background(), browser, address, "alice", "pw")
+	callback, err := oidctest.SignIn(tb.Context(), browser, address, "alice", "pw")
 	if err != nil {
-		t.Error(err)
-		return nil
+		tb.Error(err)
+		return attempt, nil
 	}
 	u, err := url.Parse(callback)
 	if err != nil {
-		t.Error(err)
-		return nil
+		tb.Error(err)
+		return attempt, nil
 	}
-	return u.Query()
+	return attempt, u.Query()
 }
 
 // login is a whole login of alice.
-func (w *world) login(t testing.TB) (oidc.Grant, error) {
-	t.Helper()
-	attempt, query := w.signIn(t)
-	grant, err := w.client.Finish(t.Context(), attempt, redirect, query)
-	mustHold(t, grant, err)
+func (w *world) login(tb testing.TB) (oidc.Grant, error) {
+	tb.Helper()
+	attempt, query := w.signIn(tb)
+	grant, err := w.client.Finish(tb.Context(), attempt, redirect, query)
+	mustHold(tb, grant, err)
 	return grant, err
 }
 
@@ -162,8 +157,8 @@ func attempt() (oidc.Attempt, url.Values) {
 
 // present finishes a login at a provider whose token endpoint answers with this
 // ID token and userinfo.
-func (w *world) present(t testing.TB, idToken, tokenType string, more map[string]string) (oidc.Grant, error) {
-	t.Helper()
+func (w *world) present(tb testing.TB, idToken, tokenType string, more map[string]string) (oidc.Grant, error) {
+	tb.Helper()
 	extra := ""
 	for k, v := range more {
 		extra += fmt.Sprintf(",%q:%s", k, v)
@@ -172,8 +167,8 @@ func (w *world) present(t testing.TB, idToken, tokenType string, more map[string
 		Body: fmt.Sprintf(`{"access_token":"at","token_type":%q,"id_token":%q%s}`, tokenType, idToken, extra),
 	}})
 	a, query := attempt()
-	grant, err := w.client.Finish(t.Context(), a, redirect, query)
-	mustHold(t, grant, err)
+	grant, err := w.client.Finish(tb.Context(), a, redirect, query)
+	mustHold(tb, grant, err)
 	return grant, err
 }
 
@@ -185,18 +180,18 @@ func genuine() map[string]any {
 	}
 }
 
-func (w *world) sign(t testing.TB, claims map[string]any) string {
-	t.Helper()
+func (w *world) sign(tb testing.TB, claims map[string]any) string {
+	tb.Helper()
 	token, err := w.Sign("JWT", claims)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return token
 }
 
 // mustHold is true of every end of a login.
-func mustHold(t testing.TB, grant oidc.Grant, err error) {
-	t.Helper()
+func mustHold(tb testing.TB, grant oidc.Grant, err error) {
+	tb.Helper()
 	classes := 0
 	for _, class := range []error{oidc.ErrRefused, oidc.ErrInvalid, oidc.ErrUnavailable} {
 		if errors.Is(err, class) {
@@ -205,10 +200,10 @@ func mustHold(t testing.TB, grant oidc.Grant, err error) {
 	}
 	switch {
 	case err == nil && (grant.Nobody() || grant.Issuer != issuer || grant.IDToken == "" || grant.Access == ""):
-		t.Errorf("Finish = %+v without an error", grant)
+		tb.Errorf("Finish = %+v without an error", grant)
 	case err != nil && (!grant.Nobody() || grant.IDToken != "" || grant.Access != "" || grant.Claims != nil):
-		t.Errorf("Finish = %+v with error %v", grant, err)
+		tb.Errorf("Finish = %+v with error %v", grant, err)
 	case err != nil && classes != 1:
-		t.Errorf("Finish: %v is %d of the three classes of errors", err, classes)
+		tb.Errorf("Finish: %v is %d of the three classes of errors", err, classes)
 	}
 }

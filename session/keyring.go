@@ -80,7 +80,7 @@ func newRingKey(value [keySize]byte) ringKey {
 // else and not after a restart.
 func GenerateKeyring() *Keyring {
 	var value [keySize]byte
-	rand.Read(value[:]) //nolint:errcheck // crypto/rand.Read never fails since Go 1.24
+	rand.Read(value[:]) // never fails since Go 1.24
 	return &Keyring{keys: []ringKey{newRingKey(value)}}
 }
 

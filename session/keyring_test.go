@@ -27,11 +27,11 @@ func testKey(b byte) string {
 }
 
 // ring returns a Keyring of keys.
-func ring(t testing.TB, keys ...string) *session.Keyring {
-	t.Helper()
+func ring(tb testing.TB, keys ...string) *session.Keyring {
+	tb.Helper()
 	k, err := session.ParseKeyring([]byte(strings.Join(keys, "\n")))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return k
 }
@@ -278,24 +278,24 @@ func TestSealsOfThePast(t *testing.T) {
 	}
 }
 
-func vectors(t testing.TB) []vector {
-	t.Helper()
+func vectors(tb testing.TB) []vector {
+	tb.Helper()
 	data, err := os.ReadFile("testdata/seals.json")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var all []vector
 	if err := json.Unmarshal(data, &all); err != nil || len(all) == 0 {
-		t.Fatalf("%d vectors, %v", len(all), err)
+		tb.Fatalf("%d vectors, %v", len(all), err)
 	}
 	return all
 }
 
-func (v vector) sealed(t testing.TB) []byte {
-	t.Helper()
+func (v vector) sealed(tb testing.TB) []byte {
+	tb.Helper()
 	sealed, err := hex.DecodeString(v.Sealed)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return sealed
 }

@@ -108,13 +108,13 @@ func (s *spy) Touch(ctx context.Context, seen map[session.ID]time.Time) error {
 }
 
 // vault returns a Vault over a spy.
-func vault(t testing.TB, keys ...string) (*session.Vault, *spy) {
-	t.Helper()
+func vault(tb testing.TB, keys ...string) (*session.Vault, *spy) {
+	tb.Helper()
 	if len(keys) == 0 {
 		keys = []string{oldKey}
 	}
 	s := newSpy()
-	return &session.Vault{Store: s, Sealer: ring(t, keys...), Absolute: 12 * time.Hour, Idle: time.Hour}, s
+	return &session.Vault{Store: s, Sealer: ring(tb, keys...), Absolute: 12 * time.Hour, Idle: time.Hour}, s
 }
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -128,11 +128,11 @@ func alice() oidc.Grant {
 }
 
 // signIn makes a session of a grant.
-func signIn(t testing.TB, v *session.Vault, g oidc.Grant) (session.Token, session.Session) {
-	t.Helper()
-	token, s, err := v.Create(t.Context(), noon, "chat", g)
+func signIn(tb testing.TB, v *session.Vault, g oidc.Grant) (session.Token, session.Session) {
+	tb.Helper()
+	token, s, err := v.Create(tb.Context(), noon, "chat", g)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return token, s
 }
@@ -368,7 +368,7 @@ func TestVaultLoad(t *testing.T) {
 		v, _ := vault(t)
 		signIn(t, v, alice())
 		for _, token := range []session.Token{{}, session.NewToken()} {
-			if s, err := v.Load(t.Context(), token); err != session.ErrNotFound {
+			if s, err := v.Load(t.Context(), token); !errors.Is(err, session.ErrNotFound) {
 				t.Errorf("Load = %v, %v, want %v", s, err, session.ErrNotFound)
 			}
 		}
@@ -389,7 +389,7 @@ func TestVaultLoad(t *testing.T) {
 		if err := v.Delete(t.Context(), s.ID); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := v.Load(t.Context(), token); err != session.ErrNotFound {
+		if _, err := v.Load(t.Context(), token); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("Load = %v, want %v", err, session.ErrNotFound)
 		}
 	})
@@ -449,72 +449,81 @@ func TestVaultUse(t *testing.T) {
 	}
 }
 
+// running is a Vault that runs.
+type running struct {
+	*testing.T
+	*session.Vault
+	store *spy
+	stop  func() error // ends Run and returns its error
+}
+
+// run runs a Vault in a bubble of its own, and test beside it.
+func run(t *testing.T, test func(r running)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		v, store := vault(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- v.Run(ctx) }()
+		test(running{t, v, store, func() error { cancel(); return <-ended }})
+	})
+}
+
 func TestVaultRun(t *testing.T) {
-	// running gives the test a Vault that runs, and its end.
-	running := func(t *testing.T, test func(t *testing.T, v *session.Vault, store *spy, stop func() error)) {
-		synctest.Test(t, func(t *testing.T) {
-			v, store := vault(t)
-			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- v.Run(ctx) }()
-			stop := func() error { cancel(); return <-ended }
-			test(t, v, store, stop)
-			cancel()
-		})
-	}
 	one := session.Session{ID: session.ID{1}, Seen: noon, Ends: noon.Add(time.Hour), Idle: time.Hour}
 	two := session.Session{ID: session.ID{2}, Seen: noon, Ends: noon.Add(time.Hour), Idle: time.Hour}
 	later, latest := noon.Add(10*time.Minute), noon.Add(11*time.Minute)
 
 	t.Run("tells_the_store_within_a_second_and_once", func(t *testing.T) {
-		running(t, func(t *testing.T, v *session.Vault, store *spy, stop func() error) {
-			v.Use(one, latest)
-			v.Use(one, later)
-			v.Use(two, later)
+		run(t, func(r running) {
+			r.Use(one, latest)
+			r.Use(one, later)
+			r.Use(two, later)
 			time.Sleep(3500 * time.Millisecond)
 			want := []map[session.ID]time.Time{{one.ID: latest, two.ID: later}}
-			if err := stop(); err != nil {
-				t.Errorf("Run = %v", err)
+			if err := r.stop(); err != nil {
+				r.Errorf("Run = %v", err)
 			}
-			if diff := cmp.Diff(want, store.touched); diff != "" {
-				t.Errorf("Touch (-want +got):\n%s", diff)
+			if diff := cmp.Diff(want, r.store.touched); diff != "" {
+				r.Errorf("Touch (-want +got):\n%s", diff)
 			}
 		})
 	})
 	t.Run("tells_it_a_last_time_as_it_ends", func(t *testing.T) {
-		running(t, func(t *testing.T, v *session.Vault, store *spy, stop func() error) {
+		run(t, func(r running) {
 			synctest.Wait()
-			v.Use(one, later)
-			if err := stop(); err != nil || len(store.touched) != 1 {
-				t.Errorf("Run = %v after %d flushes, want 1", err, len(store.touched))
+			r.Use(one, later)
+			if err := r.stop(); err != nil || len(r.store.touched) != 1 {
+				r.Errorf("Run = %v after %d flushes, want 1", err, len(r.store.touched))
 			}
 		})
 	})
 	t.Run("tells_it_again_what_it_did_not_take", func(t *testing.T) {
-		running(t, func(t *testing.T, v *session.Vault, store *spy, stop func() error) {
-			store.fail(errors.New("no answer"))
-			v.Use(one, later)
+		run(t, func(r running) {
+			r.store.fail(errors.New("no answer"))
+			r.Use(one, later)
 			time.Sleep(2500 * time.Millisecond)
 			synctest.Wait()
-			v.Use(two, latest)
-			store.fail(nil)
+			r.Use(two, latest)
+			r.store.fail(nil)
 			time.Sleep(time.Second)
 			synctest.Wait()
 			want := []map[session.ID]time.Time{{one.ID: later, two.ID: latest}}
-			if diff := cmp.Diff(want, store.touched); diff != "" {
-				t.Errorf("Touch (-want +got):\n%s", diff)
+			if diff := cmp.Diff(want, r.store.touched); diff != "" {
+				r.Errorf("Touch (-want +got):\n%s", diff)
 			}
-			if err := stop(); err != nil {
-				t.Errorf("Run = %v", err)
+			if err := r.stop(); err != nil {
+				r.Errorf("Run = %v", err)
 			}
 		})
 	})
 	t.Run("says_what_was_lost_in_the_end", func(t *testing.T) {
-		running(t, func(t *testing.T, v *session.Vault, store *spy, stop func() error) {
-			store.fail(errors.New("no answer"))
-			v.Use(one, later)
-			if err := stop(); !errors.Is(err, store.fault) {
-				t.Errorf("Run = %v, want %v", err, store.fault)
+		run(t, func(r running) {
+			r.store.fail(errors.New("no answer"))
+			r.Use(one, later)
+			if err := r.stop(); !errors.Is(err, r.store.fault) {
+				r.Errorf("Run = %v, want %v", err, r.store.fault)
 			}
 		})
 	})

@@ -50,10 +50,11 @@ func (b *breaker) end(r result, probe bool) {
 	defer b.mu.Unlock()
 	b.probing = b.probing && !probe
 	now := time.Now()
-	switch {
-	case r == healthy:
+	switch r {
+	case unknown:
+	case healthy:
 		b.failures, b.until = 0, time.Time{}
-	case r == sick:
+	case sick:
 		if b.failures == 0 || now.Sub(b.first) > failWindow {
 			b.failures, b.first = 0, now
 		}

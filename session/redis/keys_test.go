@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -14,11 +15,22 @@ import (
 	"github.com/countersign/countersign/session/redis/redistest"
 )
 
+// as returns an answer of Redis that must be of a type.
+func as[T any](t *testing.T, answer any) T {
+	t.Helper()
+	v, ok := answer.(T)
+	if !ok {
+		t.Fatalf("Redis answered with %T, want %T", answer, v)
+	}
+	return v
+}
+
 // keys returns all keys of a server, sorted.
-func keys(server *redistest.Server) []string {
+func keys(t *testing.T, server *redistest.Server) []string {
+	t.Helper()
 	var all []string
-	for _, key := range server.Do("KEYS", "*").([]any) {
-		all = append(all, key.(string))
+	for _, key := range as[[]any](t, server.Do("KEYS", "*")) {
+		all = append(all, as[string](t, key))
 	}
 	slices.Sort(all)
 	return all
@@ -46,11 +58,11 @@ func TestKeys(t *testing.T) {
 			want = append(want, prefix+key)
 		}
 	}
-	if diff := cmp.Diff(want, keys(server)); diff != "" {
+	if diff := cmp.Diff(want, keys(t, server)); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
 	for _, key := range want {
-		if ttl := server.Do("PTTL", key).(int64); ttl <= 0 {
+		if ttl := as[int64](t, server.Do("PTTL", key)); ttl <= 0 {
 			t.Errorf("%s never expires", key)
 		}
 	}
@@ -65,7 +77,7 @@ func TestEndsOfKeys(t *testing.T) {
 		t.Helper()
 		for _, part := range []string{"hot", "tokens"} {
 			// PEXPIRETIME is newer than the oldest Redis that we support.
-			left := server.Do("PTTL", "countersign:{"+hex.EncodeToString(id[:])+"}:"+part).(int64)
+			left := as[int64](t, server.Do("PTTL", "countersign:{"+hex.EncodeToString(id[:])+"}:"+part))
 			if got := time.Now().Add(time.Duration(left) * time.Millisecond); got.Sub(want).Abs() > time.Second {
 				t.Errorf("%s ends at %v, want %v", part, got, want)
 			}
@@ -109,7 +121,7 @@ func TestRecordsOfSomebodyElse(t *testing.T) {
 			id := newID()
 			key := "countersign:{" + hex.EncodeToString(id[:]) + "}:hot"
 			server.Do(append([]any{"HSET", key}, fields...)...)
-			if r, err := store.Load(t.Context(), id); err != session.ErrNotFound {
+			if r, err := store.Load(t.Context(), id); !errors.Is(err, session.ErrNotFound) {
 				t.Errorf("Load = %v, %v, want %v", r, err, session.ErrNotFound)
 			}
 		})

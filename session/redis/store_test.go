@@ -25,13 +25,18 @@ func open(t *testing.T, o redis.Options) *redis.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	})
 	return s
 }
 
 func TestStore(t *testing.T) {
 	server := redistest.Start(t)
 	sessiontest.Run(t, func(t *testing.T) session.Store {
+		t.Helper()
 		return open(t, redis.Options{URL: server.URL})
 	})
 }

@@ -25,7 +25,7 @@ type Server struct {
 	Addr string // host:port
 	URL  string // redis://host:port/0
 
-	t      testing.TB
+	tb     testing.TB
 	dir    string
 	flags  []string
 	cmd    *exec.Cmd     // nil while stopped
@@ -39,32 +39,32 @@ const startTimeout = 10 * time.Second
 // Start starts a server with further flags, such as "--appendonly", "yes".
 // Without redis-server in the PATH it skips the test, or fails it if the
 // environment has CI=true.
-func Start(t testing.TB, flags ...string) *Server {
-	t.Helper()
+func Start(tb testing.TB, flags ...string) *Server {
+	tb.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatalf("redis-server is needed: %v", err)
+			tb.Fatalf("redis-server is needed: %v", err)
 		}
-		t.Skipf("SKIPPED, NOTHING IS TESTED ON REDIS: %v", err)
+		tb.Skipf("SKIPPED, NOTHING IS TESTED ON REDIS: %v", err)
 	}
-	s := &Server{t: t, dir: t.TempDir(), flags: flags}
-	t.Cleanup(s.kill)
+	s := &Server{tb: tb, dir: tb.TempDir(), flags: flags}
+	tb.Cleanup(s.kill)
 	// Another process may take the port between looking for it and using it.
 	for range 5 {
-		s.Addr = freeAddr(t)
+		s.Addr = freeAddr(tb)
 		if s.run() {
 			s.URL = "redis://" + s.Addr + "/0"
 			return s
 		}
 		s.kill()
 	}
-	t.Fatalf("redis-server does not start:\n%s", s.log)
+	tb.Fatalf("redis-server does not start:\n%s", s.log)
 	return nil
 }
 
 // Stop ends the server as an operator would: it writes what it must and exits.
 func (s *Server) Stop() {
-	s.t.Helper()
+	s.tb.Helper()
 	if s.cmd == nil {
 		return
 	}
@@ -76,25 +76,25 @@ func (s *Server) Stop() {
 
 // Restart stops the server, and starts it again at the same address.
 func (s *Server) Restart() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.Stop()
 	if !s.run() {
 		s.kill()
-		s.t.Fatalf("redis-server does not start again:\n%s", s.log)
+		s.tb.Fatalf("redis-server does not start again:\n%s", s.log)
 	}
 }
 
 // Freeze makes the server silent: it keeps its connections, and the kernel accepts
 // new ones, but nothing is answered until Thaw.
 func (s *Server) Freeze() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.signal(syscall.SIGSTOP)
 	s.frozen = true
 }
 
 // Thaw undoes Freeze.
 func (s *Server) Thaw() {
-	s.t.Helper()
+	s.tb.Helper()
 	if s.frozen {
 		s.signal(syscall.SIGCONT)
 		s.frozen = false
@@ -103,19 +103,19 @@ func (s *Server) Thaw() {
 
 // Do runs one command and returns its answer.
 func (s *Server) Do(args ...any) any {
-	s.t.Helper()
+	s.tb.Helper()
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, Protocol: 2, DisableIdentity: true, PoolSize: 1})
-	defer client.Close()
+	defer client.Close() //nolint:errcheck // the answer has been read
 	answer, err := client.Do(context.Background(), args...).Result()
 	if err != nil {
-		s.t.Fatalf("%v: %v", args[0], err)
+		s.tb.Fatalf("%v: %v", args[0], err)
 	}
 	return answer
 }
 
 // Dump saves what the server holds and returns the file.
 func (s *Server) Dump() []byte {
-	s.t.Helper()
+	s.tb.Helper()
 	s.Do("SAVE")
 	return s.read(filepath.Join(s.dir, "dump.rdb"))
 }
@@ -123,19 +123,19 @@ func (s *Server) Dump() []byte {
 // AOF returns the append-only files, one after the other. The server must run
 // with "--appendonly", "yes".
 func (s *Server) AOF() []byte {
-	s.t.Helper()
+	s.tb.Helper()
 	var all []byte
 	for _, pattern := range []string{"appendonly.aof", "appendonlydir/*"} { // before Redis 7, and since
 		names, err := filepath.Glob(filepath.Join(s.dir, pattern))
 		if err != nil {
-			s.t.Fatal(err)
+			s.tb.Fatal(err)
 		}
 		for _, name := range names {
 			all = append(all, s.read(name)...)
 		}
 	}
 	if len(all) == 0 {
-		s.t.Fatal("there is no append-only file")
+		s.tb.Fatal("there is no append-only file")
 	}
 	return all
 }
@@ -143,18 +143,18 @@ func (s *Server) AOF() []byte {
 // Monitor captures every command that the server gets from now on. The returned
 // function ends that and returns what MONITOR printed.
 func (s *Server) Monitor() func() []byte {
-	s.t.Helper()
-	conn, err := net.Dial("tcp", s.Addr)
+	s.tb.Helper()
+	conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", s.Addr)
 	if err != nil {
-		s.t.Fatal(err)
+		s.tb.Fatal(err)
 	}
 	const ok = "+OK\r\n"
 	greeting := make([]byte, len(ok))
 	if _, err := io.WriteString(conn, "MONITOR\r\n"); err != nil {
-		s.t.Fatal(err)
+		s.tb.Fatal(err)
 	}
 	if _, err := io.ReadFull(conn, greeting); err != nil || string(greeting) != ok {
-		s.t.Fatalf("MONITOR: %q, %v", greeting, err)
+		s.tb.Fatalf("MONITOR: %q, %v", greeting, err)
 	}
 	const end = "end of the capture"
 	captured := make(chan []byte, 1)
@@ -168,7 +168,7 @@ func (s *Server) Monitor() func() []byte {
 		}
 		captured <- all.Bytes()
 	}()
-	s.t.Cleanup(func() { conn.Close() })
+	s.tb.Cleanup(func() { conn.Close() })
 	return sync.OnceValue(func() []byte {
 		s.Do("ECHO", end)
 		return <-captured
@@ -179,17 +179,18 @@ func (s *Server) Monitor() func() []byte {
 func (s *Server) run() bool {
 	_, port, err := net.SplitHostPort(s.Addr)
 	if err != nil {
-		s.t.Fatal(err)
+		s.tb.Fatal(err)
 	}
 	s.log = &bytes.Buffer{}
-	s.cmd = exec.Command("redis-server", append([]string{
+	flags := append([]string{
 		"--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--dbfilename", "dump.rdb",
 		"--save", "", "--rdbcompression", "no", "--daemonize", "no",
-	}, s.flags...)...)
+	}, s.flags...)
+	s.cmd = exec.Command("redis-server", flags...) //nolint:gosec,noctx // the flags are the test's own, and so is its end
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
 		s.cmd = nil
-		s.t.Fatalf("redis-server: %v", err)
+		s.tb.Fatalf("redis-server: %v", err)
 	}
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if s.answers() {
@@ -202,7 +203,7 @@ func (s *Server) run() bool {
 // answers reports whether it is this process, and no other at the same address,
 // that answers.
 func (s *Server) answers() bool {
-	conn, err := net.Dial("tcp", s.Addr)
+	conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", s.Addr)
 	if err != nil {
 		return false
 	}
@@ -225,29 +226,29 @@ func (s *Server) kill() {
 }
 
 func (s *Server) signal(sig syscall.Signal) {
-	s.t.Helper()
+	s.tb.Helper()
 	if s.cmd == nil {
-		s.t.Fatal("redis-server is not running")
+		s.tb.Fatal("redis-server is not running")
 	}
 	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.t.Fatal(err)
+		s.tb.Fatal(err)
 	}
 }
 
 func (s *Server) read(name string) []byte {
-	s.t.Helper()
+	s.tb.Helper()
 	data, err := os.ReadFile(name)
 	if err != nil {
-		s.t.Fatal(err)
+		s.tb.Fatal(err)
 	}
 	return data
 }
 
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer l.Close()
 	return l.Addr().String()

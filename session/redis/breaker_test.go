@@ -6,16 +6,18 @@ import (
 	"time"
 )
 
+// fail lets n calls fail, as far as they are made.
+func fail(b *breaker, n int) {
+	for range n {
+		if done, ok := b.begin(); ok {
+			done(sick)
+		}
+	}
+}
+
 // The breaker is tested from inside, because its clock is: from outside it shows
 // only in how long a frozen Redis is waited for.
 func TestBreaker(t *testing.T) {
-	fail := func(b *breaker, n int) {
-		for range n {
-			if done, ok := b.begin(); ok {
-				done(sick)
-			}
-		}
-	}
 	for _, tt := range []struct {
 		name string
 		test func(b *breaker)

@@ -16,7 +16,7 @@ const module = "github.com/countersign/countersign/"
 // an edge that is not drawn fails, and so does one that nobody uses any more.
 // Read from the top, every arrow points down.
 const drawing = `
-cmd/countersign        -> config demo server
+cmd/countersign        -> config demo mint server
 demo                   -> config envoy envoy/envoytest oidc/oidctest server
 bench                  -> config oidc server session
 server                 -> authz config envoy metrics mint oidc session session/redis web web/pages

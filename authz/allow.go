@@ -2,6 +2,7 @@ package authz
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -108,10 +109,8 @@ func ASCIIDomain(domain string) string {
 
 func intersects(wanted, have []string) bool {
 	for _, w := range wanted {
-		for _, h := range have {
-			if w == h {
-				return true
-			}
+		if slices.Contains(have, w) {
+			return true
 		}
 	}
 	return false

@@ -56,7 +56,7 @@ func (a *Authorizer) write(d *Decision, v *visit, req Request) {
 	case req.GRPC():
 		// Envoy would copy a body into grpc-message.
 	case req.ReadsPages():
-		a.writePage(d, v, page(d, v))
+		a.writePage(d, page(d, v))
 	default:
 		writeProblem(d)
 	}
@@ -93,7 +93,7 @@ func page(d *Decision, v *visit) Page {
 	return p
 }
 
-func (a *Authorizer) writePage(d *Decision, v *visit, p Page) {
+func (a *Authorizer) writePage(d *Decision, p Page) {
 	d.Client.Set("Content-Type", "text/html; charset=utf-8")
 	d.Client.Set("Content-Security-Policy", a.Pages.ContentSecurityPolicy())
 	d.Client.Set("X-Frame-Options", "DENY")
@@ -171,7 +171,7 @@ func (a *Authorizer) respondPage(v visit, reason Reason, edit func(*Page)) Decis
 	d := v.respond(reason, "", nil)
 	p := page(&d, &v)
 	edit(&p)
-	a.writePage(&d, &v, p)
+	a.writePage(&d, p)
 	if v.req.Method == "HEAD" {
 		d.Body = nil
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/mint"
@@ -66,12 +67,7 @@ func (r *Rule) covers(method, path string) bool {
 	if len(r.Methods) == 0 {
 		return true
 	}
-	for _, m := range r.Methods {
-		if m == method {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.Methods, method)
 }
 
 // permits reports whether both the app and the rule let a session pass.
@@ -249,4 +245,21 @@ func pick(apps []*App, method, path string) *Rule {
 func (r *Routes) Endpoint(req Request) bool {
 	rule, _ := r.find(req)
 	return rule != nil && rule.endpoint != none
+}
+
+// Describe says in words what a rule asks.
+func (r *Rule) Describe() string {
+	what := map[Access]string{
+		Required: "asks for a login", Optional: "takes anybody, and says who it is",
+		Unprotected: "takes anybody", Denied: "takes nobody",
+	}[r.Access]
+	s := r.Path.String()
+	if len(r.Methods) > 0 {
+		s = strings.Join(r.Methods, ", ") + " " + s
+	}
+	s += " " + what
+	if r.Passthrough {
+		s += "; a bearer goes on, for the upstream to judge"
+	}
+	return s
 }

@@ -19,7 +19,7 @@ type Sessions interface {
 	Load(ctx context.Context, t session.Token) (session.Session, error)
 	Grant(ctx context.Context, t session.Token) (oidc.Grant, error)
 	Delete(ctx context.Context, id session.ID) error
-	Use(s session.Session, now time.Time)
+	Use(s session.Session, now time.Time) bool
 
 	SealAttempt(a oidc.Attempt, app, redirectURI string) string
 	OpenAttempt(value, app, redirectURI string) (oidc.Attempt, error)

@@ -74,7 +74,7 @@ var decisionIDs = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 func newDecisionID() string {
 	var b [16]byte
-	rand.Read(b[:]) //nolint:errcheck // crypto/rand.Read never fails since Go 1.24
+	rand.Read(b[:])
 	return decisionIDs.EncodeToString(b[:])
 }
 

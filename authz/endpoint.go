@@ -1,5 +1,7 @@
 package authz
 
+import "slices"
+
 // endpoint is one of the addresses that Countersign answers itself, below an
 // app's prefix.
 type endpoint uint8
@@ -55,10 +57,5 @@ func (e endpoint) needsSession() bool {
 }
 
 func (e endpoint) answers(method string) bool {
-	for _, m := range endpointMethods[e] {
-		if m == method {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(endpointMethods[e], method)
 }

@@ -195,13 +195,11 @@ type loginResult struct {
 // stop waiting before the provider answers, and a code cannot be used twice.
 func (a *Authorizer) exchange(ctx context.Context, v visit, attempt oidc.Attempt, query url.Values) (loginResult, error) {
 	done := make(chan loginResult, 1)
-	a.logins.Add(1)
-	go func() {
-		defer a.logins.Done()
+	a.logins.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
 		defer cancel()
 		done <- a.redeem(ctx, v, attempt, query)
-	}()
+	})
 	select {
 	case r := <-done:
 		return r, nil
@@ -289,7 +287,7 @@ func (a *Authorizer) stillExchanging(v visit, cause error) Decision {
 	if v.req.ReadsPages() {
 		p := page(&d, &v)
 		p.RefreshSeconds = 1
-		a.writePage(&d, &v, p)
+		a.writePage(&d, p)
 	}
 	return d
 }

@@ -2,6 +2,7 @@ package authz
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/mint"
@@ -34,12 +35,9 @@ func identityHeaders(apps []*App) []string {
 		if name == "" || name == authorization {
 			return
 		}
-		for _, known := range names {
-			if known == name {
-				return
-			}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
-		names = append(names, name)
 	}
 	for _, a := range apps {
 		add(a.Token.Header)
@@ -121,12 +119,7 @@ func (r *Routes) edits(v visit, reason Reason, assertion string) HeaderEdits {
 
 // saysWho reports whether a canonical name is one that only we may set.
 func (r *Routes) saysWho(canonical string) bool {
-	for _, name := range r.identity {
-		if name == canonical {
-			return true
-		}
-	}
-	return reserved(canonical)
+	return slices.Contains(r.identity, canonical) || reserved(canonical)
 }
 
 func reserved(canonical string) bool {
@@ -139,10 +132,7 @@ func reserved(canonical string) bool {
 }
 
 func (e *HeaderEdits) remove(name string) {
-	for _, known := range e.Remove {
-		if known == name {
-			return
-		}
+	if !slices.Contains(e.Remove, name) {
+		e.Remove = append(e.Remove, name)
 	}
-	e.Remove = append(e.Remove, name)
 }

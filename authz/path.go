@@ -83,7 +83,7 @@ func unescape(s string, lenient bool) (string, bool) {
 		}
 		if i+2 < len(s) {
 			if hi, lo := unhex(s[i+1]), unhex(s[i+2]); hi >= 0 && lo >= 0 {
-				b.WriteByte(byte(hi<<4 | lo)) //nolint:gosec // both are below 16
+				b.WriteByte(byte(hi<<4 | lo))
 				i += 2
 				continue
 			}

@@ -62,5 +62,5 @@ func Write(w http.ResponseWriter, d authz.Decision) {
 		status = http.StatusForbidden
 	}
 	w.WriteHeader(status)
-	w.Write(d.Body) //nolint:errcheck // the client is gone, and there is nobody to tell
+	w.Write(d.Body)
 }

@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/config"
 )
 
 // version is set when the binary is built.
@@ -21,30 +24,31 @@ const (
 	exitUsage   = 2
 )
 
-// errSilent ends the command with exitFailure after it said itself what is wrong.
-var errSilent = errors.New("")
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	status := run(ctx, os.Args[1:])
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
 }
 
 // run runs the command line and returns its exit status.
-func run(ctx context.Context, args []string) int {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	var usage usageError
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "countersign: %v\nTry 'countersign --help'.\n", err)
+	}
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		fmt.Fprintln(stderr, problems) // each begins with its place in the file
+		return exitFailure
+	}
+	fmt.Fprintln(stderr, "countersign:", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		fmt.Fprintln(stderr, "Try 'countersign --help'.")
 		return exitUsage
-	case !errors.Is(err, errSilent):
-		fmt.Fprintf(os.Stderr, "countersign: %v\n", err)
 	}
 	return exitFailure
 }
@@ -66,7 +70,7 @@ short-lived JWT that it signed itself.`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newDemo(), newCheck(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newCheck(), newKeys(), newVersion())
 	return root
 }
 

@@ -1,0 +1,114 @@
+package e2e_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	gooidc "github.com/coreos/go-oidc/v3/oidc"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// files are what an operator gives Countersign beside its configuration. The
+// tests hold the signing key too, to sign tokens that Countersign never would.
+type files struct {
+	clientSecret, sessionKeys, mintKeys string // paths
+	signing                             *ecdsa.PrivateKey
+}
+
+const keyID = "e2e"
+
+func writeFiles(t *testing.T) files {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	sealing := make([]byte, 32)
+	rand.Read(sealing) //nolint:errcheck // never fails
+	signing, jwks := signingKey(t)
+	return files{
+		clientSecret: write("client_secret", []byte(clientSecret+"\n")),
+		sessionKeys:  write("session-keys", []byte(base64.StdEncoding.EncodeToString(sealing)+"\n")),
+		mintKeys:     write("mint.jwks", jwks),
+		signing:      signing,
+	}
+}
+
+// signingKey makes a key, also as a private JWK Set (RFC 7518 §6.2).
+func signingKey(t testing.TB) (*ecdsa.PrivateKey, []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := private.PublicKey.Bytes() // 4, x, y
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := private.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := base64.RawURLEncoding.EncodeToString
+	jwks, err := json.Marshal(map[string]any{"keys": []any{map[string]string{
+		"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": keyID,
+		"x": text(public[1:33]), "y": text(public[33:]), "d": text(secret),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return private, jwks
+}
+
+// sign signs claims as Countersign would, with any key.
+func sign(t testing.TB, key *ecdsa.PrivateKey, claims map[string]any) string {
+	t.Helper()
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims(claims))
+	token.Header["kid"] = keyID
+	signed, err := token.SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+// verify checks a token as any upstream can: by the published keys, the issuer
+// and its own audience. It returns the claims.
+func (s *stack) verify(t testing.TB, token, issuer, audience string) map[string]any {
+	t.Helper()
+	ctx := gooidc.ClientContext(context.Background(), plainClient)
+	keys := gooidc.NewRemoteKeySet(ctx, "http://"+s.replicas[0].http+"/.well-known/jwks.json")
+	verified, err := gooidc.NewVerifier(issuer, keys, &gooidc.Config{
+		ClientID: audience, SupportedSigningAlgs: []string{gooidc.ES256},
+	}).Verify(ctx, token)
+	if err != nil {
+		t.Fatalf("the token that the upstream got: %v", err)
+	}
+	claims := map[string]any{}
+	if err := verified.Claims(&claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}
+
+// identity is what the upstream learned from a request of the default app: the
+// claims of the one assertion in it.
+func (s *stack) identity(t testing.TB, saw *seen) map[string]any {
+	t.Helper()
+	lines := saw.spelled(assertion)
+	if len(lines) != 1 || lines[0].name != assertion {
+		t.Fatalf("want one assertion, the upstream saw %d: %v", len(lines), lines)
+	}
+	return s.verify(t, lines[0].value, origin+"/oauth2", "api")
+}

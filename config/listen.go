@@ -1,0 +1,119 @@
+package config
+
+import (
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+func decodeListen(v value) Listen {
+	o, _ := v.object()
+	var l Listen
+	var places []value
+	for _, listener := range []struct {
+		name, address string
+		guarded       bool // asks for the word plaintext where others can reach it
+		to            *Address
+	}{
+		{"grpc", "127.0.0.1:9191", true, &l.GRPC},
+		{"http", "127.0.0.1:4180", false, &l.HTTP},
+		{"health", "127.0.0.1:9193", false, &l.Health},
+	} {
+		at := o.get(listener.name)
+		*listener.to = decodeListener(at, listener.address, listener.guarded)
+		places = append(places, at)
+	}
+	for i, a := range []Address{l.HTTP, l.Health} {
+		later := places[i+1]
+		if (a == l.GRPC || i == 1 && a == l.HTTP) && !strings.HasSuffix(a.Address, ":0") && !later.failed() {
+			later.fail("%s is the address of another listener", a)
+		}
+	}
+	o.close()
+	return l
+}
+
+// decodeListener reads an address, which may stand in a map with what it
+// needs besides.
+func decodeListener(v value, other string, guarded bool) Address {
+	address, plaintext := v, !guarded
+	if !v.given() || v.node.kind == mapping {
+		o, isMap := v.object()
+		inner := o.get("address")
+		if guarded {
+			said := o.get("plaintext")
+			plaintext = said.flag() || said.failed()
+		}
+		o.close()
+		if isMap {
+			inner.require()
+			address = inner
+		}
+	}
+	a, ok := address.listenAddress()
+	if !ok {
+		return Address{"tcp", other}
+	}
+	if !plaintext && !a.local() {
+		address.fail("%s can be reached from other machines, and whoever connects reads cookies and tokens: "+
+			`use 127.0.0.1 or unix:///path, or, on a network that you trust, write {address: %q, plaintext: true}`,
+			a, a)
+	}
+	return a
+}
+
+// maxSocketPath is what the kernel takes (unix(7)).
+const maxSocketPath = 107
+
+var hostForm = regexp.MustCompile(`\A[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\z`)
+
+// listenAddress reads host:port, :port or unix:///path.
+func (v value) listenAddress() (Address, bool) {
+	s, ok := v.text()
+	if !ok {
+		return Address{}, false
+	}
+	if path, socket := strings.CutPrefix(s, "unix://"); socket {
+		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || len(path) > maxSocketPath {
+			v.fail("must be unix:// and an absolute path of at most %d bytes, as in unix:///run/countersign.sock", maxSocketPath)
+			return Address{}, false
+		}
+		return Address{"unix", path}, true
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		v.fail("must be host:port, :port or unix:///path, not %s", v.quote())
+		return Address{}, false
+	}
+	if host != "" && net.ParseIP(host) == nil && !hostForm.MatchString(host) {
+		v.fail("has no usable host in %s", v.quote())
+		return Address{}, false
+	}
+	if !isPort(port) {
+		v.fail("must end in a port between 0 and 65535, not %s", v.quote())
+		return Address{}, false
+	}
+	return Address{"tcp", s}, true
+}
+
+// isPort reports whether s is a port in the one spelling that browsers use.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == s
+}
+
+// local reports whether only this machine reaches a.
+func (a Address) local() bool {
+	if a.Network == "unix" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(a.Address)
+	return err == nil && loopback(host)
+}
+
+// loopback reports whether a host is this machine (RFC 6761 §6.3).
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -110,7 +110,7 @@ func Start(ctx context.Context, o Options) (d *Demo, err error) {
 	if err != nil {
 		return nil, err
 	}
-	bootstrap.Port = o.Port
+	bootstrap.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port))
 	if d.envoy, err = envoytest.Start(ctx, o.Envoy, bootstrap); err != nil {
 		return nil, err
 	}
@@ -224,11 +224,11 @@ func (d *Demo) startUpstreams(ctx context.Context, countersign server.Addresses)
 		return envoy.Bootstrap{}, err
 	}
 	return envoy.Bootstrap{
-		Authorization: []string{countersign.GRPC.String()},
-		Clusters: map[string]string{
-			"countersign": countersign.HTTP.String(),
-			"ui":          ui[len("http://"):],
-			"api":         d.apiURL[len("http://"):],
+		Authz: envoy.Authz{Targets: []string{countersign.GRPC.String()}, RawHeaders: true},
+		Clusters: []envoy.Cluster{
+			{Name: "countersign", Target: countersign.HTTP.String()},
+			{Name: "ui", Target: strings.TrimPrefix(ui, "http://")},
+			{Name: "api", Target: strings.TrimPrefix(d.apiURL, "http://")},
 		},
 		Routes: []envoy.Route{
 			{Prefix: "/oauth2/", Cluster: "countersign", NoAuth: true},
@@ -287,12 +287,13 @@ func (d *Demo) Wait(ctx context.Context) error {
 
 // Stop ends every part.
 func (d *Demo) Stop() error {
+	var stopped error
 	if d.envoy != nil {
-		d.envoy.Stop()
+		stopped = d.envoy.Stop()
 	}
 	d.cancel()
 	if err := d.running.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+		return errors.Join(stopped, err)
 	}
-	return nil
+	return stopped
 }

@@ -9,9 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -89,7 +87,7 @@ func (s *Server) openSessions(o Options) error {
 	c := o.Config.Session
 	s.store, s.closeStore = session.NewMemory(), func() error { return nil }
 	if c.Redis != nil {
-		store, err := redis.Open(redisOptions(*c.Redis))
+		store, err := redis.Open(*c.Redis)
 		if err != nil {
 			return err
 		}
@@ -106,18 +104,6 @@ func (s *Server) openSessions(o Options) error {
 		s.vault.Sealer = o.Sealer
 	}
 	return nil
-}
-
-// redisOptions says to package redis what the configuration says.
-func redisOptions(c config.Redis) redis.Options {
-	u := url.URL{Scheme: "redis", Host: c.Address, Path: "/" + strconv.Itoa(c.Database)}
-	switch {
-	case c.Network == "unix":
-		u = url.URL{Scheme: "unix", Path: c.Address, RawQuery: "db=" + strconv.Itoa(c.Database)}
-	case c.TLS:
-		u.Scheme = "rediss"
-	}
-	return redis.Options{URL: u.String(), Username: c.Username, Password: c.Password, Prefix: c.Prefix}
 }
 
 func (s *Server) makeSigner(c config.Mint) error {

@@ -31,7 +31,7 @@ when all held.`,
 				return err
 			}
 			defer d.Stop()
-			fmt.Fprintln(c.OutOrStdout(), d.EnvoyVersion)
+			fmt.Fprintln(c.OutOrStdout(), "Envoy", d.EnvoyVersion)
 			if check {
 				return d.Check(c.Context(), c.OutOrStdout())
 			}

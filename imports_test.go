@@ -18,9 +18,9 @@ const module = "github.com/countersign/countersign/"
 const drawing = `
 cmd/countersign        -> config demo mint server
 demo                   -> config envoy envoy/envoytest oidc/oidctest server
-bench                  -> config oidc server session
+bench                  -> config oidc/oidctest server session
 server                 -> authz config envoy metrics mint oidc session session/redis web web/pages
-config                 -> authz mint oidc session
+config                 -> authz mint oidc session session/redis
 envoy                  -> authz
 envoy/envoytest        -> envoy
 web                    -> authz

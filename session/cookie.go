@@ -1,0 +1,156 @@
+package session
+
+import (
+	"net/http"
+	"strings"
+)
+
+// mark is what the name of every cookie of ours holds, and of no other that
+// reaches an upstream.
+const mark = "countersign"
+
+// CookieName is the name of an app's session cookie. Over plain HTTP, which
+// only the loopback has, browsers would drop the __Host- prefix (RFC 6265bis
+// §4.1.3.2).
+func CookieName(app string, secure bool) string {
+	return cookieName(mark, app, secure)
+}
+
+// AttemptCookieName is the name of the cookie that holds one login attempt.
+func AttemptCookieName(app, tag string, secure bool) string {
+	return cookieName(AttemptCookiePrefix(app), tag, secure)
+}
+
+// AttemptCookiePrefix is what the names of an app's attempt cookies hold before
+// their tag, behind "__Host-".
+func AttemptCookiePrefix(app string) string {
+	if app == "" {
+		return mark + "-login"
+	}
+	return mark + "-login-" + app
+}
+
+// SignOutCookieName is the name of the cookie that holds the state of a
+// sign-out at the provider.
+func SignOutCookieName(app string, secure bool) string {
+	return cookieName(mark+"-logout", app, secure)
+}
+
+func cookieName(base, suffix string, secure bool) string {
+	if suffix != "" {
+		base += "." + suffix
+	}
+	if secure {
+		return "__Host-" + base
+	}
+	return base
+}
+
+// Cookie is a pair of a Cookie header (RFC 6265 §4.2.1), byte for byte.
+type Cookie struct{ Name, Value string }
+
+// ReadCookies splits the values of the Cookie header lines into pairs. Two
+// lines may have been joined by a comma on their way: a comma therefore also
+// ends a pair where a cookie of ours stands on one of its sides. Only spaces
+// and tabs around a pair are dropped, so that no other white space can turn a
+// foreign name into ours.
+func ReadCookies(lines []string) []Cookie {
+	var cookies []Cookie
+	for _, line := range lines {
+		for line != "" {
+			var pair string
+			pair, line = nextPair(line)
+			name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+			if name != "" || value != "" {
+				cookies = append(cookies, Cookie{strings.TrimRight(name, " \t"), strings.TrimLeft(value, " \t")})
+			}
+		}
+	}
+	return cookies
+}
+
+// nextPair cuts the first pair off a line.
+func nextPair(line string) (pair, rest string) {
+	end := strings.IndexByte(line, ';')
+	if end < 0 {
+		end = len(line)
+	}
+	pair = line[:end]
+	for comma := strings.IndexByte(pair, ','); comma >= 0; {
+		name, _, _ := strings.Cut(pair[:comma], "=")
+		next, _, _ := strings.Cut(pair[comma+1:], "=")
+		if ours(name) || ours(next) {
+			return pair[:comma], line[comma+1:]
+		}
+		following := strings.IndexByte(pair[comma+1:], ',')
+		if following < 0 {
+			break
+		}
+		comma += 1 + following
+	}
+	if end == len(line) {
+		return pair, ""
+	}
+	return pair, line[end+1:]
+}
+
+// ours reports whether a cookie's name is taken by Countersign. It is generous:
+// whatever looks like one of ours stays away from upstreams.
+func ours(name string) bool {
+	return len(name) >= len(mark) && strings.Contains(strings.ToLower(name), mark)
+}
+
+// HasOurs reports whether any cookie is ours.
+func HasOurs(cookies []Cookie) bool {
+	for _, c := range cookies {
+		if ours(c.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// WithoutOurs is the Cookie header that is left when every cookie of ours but
+// the one named keep is taken out; empty when nothing is left.
+func WithoutOurs(cookies []Cookie, keep string) string {
+	var b strings.Builder
+	for _, c := range cookies {
+		if ours(c.Name) && c.Name != keep {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(c.Name)
+		b.WriteByte('=')
+		b.WriteString(c.Value)
+	}
+	return b.String()
+}
+
+// FindCookie returns the value of the cookie with exactly that name. One that
+// comes twice with one value is one; with two values it is nobody's.
+func FindCookie(cookies []Cookie, name string) (string, bool) {
+	var value string
+	var found bool
+	for _, c := range cookies {
+		if c.Name != name {
+			continue
+		}
+		if found && c.Value != value {
+			return "", false
+		}
+		value, found = c.Value, true
+	}
+	return value, found
+}
+
+// SetCookie returns a Set-Cookie value. A maxAge of 0 lasts as long as the
+// browser runs; one below 0 deletes the cookie.
+func SetCookie(name, value string, maxAge int, secure bool) string {
+	c := http.Cookie{ //nolint:gosec // plain HTTP is for the loopback alone, see CookieName
+		Name: name, Value: value, Path: "/", MaxAge: maxAge,
+		Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+	return c.String()
+}

@@ -107,9 +107,11 @@ func TestUndecodable(t *testing.T) {
 // sending is a codec that sends its own bytes and reads protobuf.
 type sending []byte
 
-func (s sending) Marshal(any) ([]byte, error)          { return s, nil }
-func (s sending) Unmarshal(wire []byte, out any) error { return proto.Unmarshal(wire, out.(proto.Message)) }
-func (s sending) Name() string                         { return "proto" }
+func (s sending) Marshal(any) ([]byte, error) { return s, nil }
+func (s sending) Unmarshal(wire []byte, out any) error {
+	return proto.Unmarshal(wire, out.(proto.Message))
+}
+func (s sending) Name() string { return "proto" }
 
 // A panic outside of Check stays with its call, too.
 func TestPanicOfAnInterceptor(t *testing.T) {

@@ -33,6 +33,6 @@ func (s *transcript) showOnFailure(t testing.TB, who string) {
 			return
 		}
 		lines := strings.Split(strings.TrimSpace(s.String()), "\n")
-		t.Logf("%s said:\n%s", who, strings.Join(lines[max(0, len(lines)-40):], "\n"))
+		t.Logf("%s said:\n%s", who, strings.Join(lines[max(0, len(lines)-20):], "\n"))
 	})
 }

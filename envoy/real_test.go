@@ -2,6 +2,7 @@ package envoy_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 
 	"github.com/countersign/countersign/authz"
@@ -129,6 +132,35 @@ func (w *world) send(lines ...string) (*http.Response, string) {
 		w.t.Fatal(err)
 	}
 	return resp, string(body)
+}
+
+// sendHTTP2 asks for a path that net/http would not send, and waits for an answer.
+func (w *world) sendHTTP2(path string) {
+	w.t.Helper()
+	conn, err := net.Dial("tcp", w.addr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "app.example"}, {":path", path}} {
+		_ = encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	_, _ = io.WriteString(conn, http2.ClientPreface)
+	framer := http2.NewFramer(conn, conn)
+	_ = framer.WriteSettings()
+	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			w.t.Fatalf("%q: %v", path, err)
+		}
+		if _, ok := frame.(*http2.HeadersFrame); ok {
+			return
+		}
+	}
 }
 
 // passes sends a request and returns what reached the upstream.
@@ -315,8 +347,13 @@ func TestRealRequest(t *testing.T) {
 				t.Errorf("Request = %+v", req)
 			}
 		})
-		t.Run("path_that_is_not_utf8", func(*testing.T) {
+		t.Run("path_that_is_not_utf8", func(t *testing.T) {
 			w.stops(400, "GET /caf\xe9 HTTP/1.1") // by Envoy itself
+			// Over HTTP/2 it goes on to the upstream, but comes here like a header.
+			w.sendHTTP2("/caf\xe9")
+			if got := (<-seen).Path; got != "/caf!" {
+				t.Errorf("path %q, want /caf!", got)
+			}
 		})
 	})
 }

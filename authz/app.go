@@ -116,7 +116,6 @@ func (a *App) complete() error {
 			r.Name = r.Path.String()
 		}
 	}
-	a.Rules = append(endpointRules(a), a.Rules...)
 	return nil
 }
 
@@ -139,20 +138,29 @@ func Shadowed(rules []Rule) map[int]int {
 // covers method and path.
 type Routes struct {
 	apps     []*App
-	hosts    map[string][]*App // longest path prefix first
-	identity []string          // canonical names that only we may set
+	hosts    map[string]*site
+	identity []string // canonical names that only we may set
+}
+
+// site is what answers on one host.
+type site struct {
+	endpoints []Rule // of ours; they stand before all other rules
+	apps      []*App // longest path prefix first
 }
 
 // NewRoutes prepares apps for lookup. It takes them over: nothing may change
 // them afterwards.
 func NewRoutes(apps []*App) (*Routes, error) {
-	r := &Routes{apps: apps, hosts: map[string][]*App{}}
+	r := &Routes{apps: apps, hosts: map[string]*site{}}
 	for i, a := range apps {
 		if err := a.complete(); err != nil {
 			return nil, fmt.Errorf("apps[%d]: %w", i, err)
 		}
 		for _, host := range hostSpellings(a.URL) {
-			r.hosts[host] = insertByPrefix(r.hosts[host], a)
+			if r.hosts[host] == nil {
+				r.hosts[host] = new(site)
+			}
+			r.hosts[host].add(a)
 		}
 	}
 	r.identity = identityHeaders(apps)
@@ -173,13 +181,10 @@ func hostSpellings(u *url.URL) []string {
 	return []string{host, host + ":" + standard}
 }
 
-func insertByPrefix(apps []*App, a *App) []*App {
-	for i, other := range apps {
-		if len(a.URL.Path) > len(other.URL.Path) {
-			return append(apps[:i:i], append([]*App{a}, apps[i:]...)...)
-		}
-	}
-	return append(apps, a)
+func (s *site) add(a *App) {
+	s.endpoints = append(s.endpoints, endpointRules(a)...)
+	s.apps = append(s.apps, a)
+	slices.SortStableFunc(s.apps, func(a, b *App) int { return len(b.URL.Path) - len(a.URL.Path) })
 }
 
 // canonicalHost returns a Host value in lower case and without the trailing
@@ -203,7 +208,7 @@ func (r *Routes) find(req Request) (*Rule, Reason) {
 	if req.Method == "" || req.Host == "" {
 		return nil, Malformed
 	}
-	apps, ok := r.hosts[canonicalHost(req.Host)]
+	here, ok := r.hosts[canonicalHost(req.Host)]
 	if !ok {
 		return nil, UnknownHost
 	}
@@ -211,9 +216,9 @@ func (r *Routes) find(req Request) (*Rule, Reason) {
 	if err != nil || hasControl(req.Query) {
 		return nil, Malformed
 	}
-	picked := pick(apps, req.Method, paths[0])
+	picked := here.pick(req.Method, paths[0])
 	for _, reading := range paths[1:] {
-		if reading != paths[0] && pick(apps, req.Method, reading) != picked {
+		if reading != paths[0] && here.pick(req.Method, reading) != picked {
 			return nil, Ambiguous
 		}
 	}
@@ -223,19 +228,26 @@ func (r *Routes) find(req Request) (*Rule, Reason) {
 	return picked, ""
 }
 
-// pick returns the first rule that covers method and path, or nil. An app's
+// pick returns the first rule that covers method and path, or nil: first the
+// endpoints of all apps, then the rules of the app that has the path. An app's
 // requests never fall through to another app.
-func pick(apps []*App, method, path string) *Rule {
-	for _, a := range apps {
-		if !below(path, a.URL.Path) {
-			continue
+func (s *site) pick(method, path string) *Rule {
+	if r := first(s.endpoints, method, path); r != nil {
+		return r
+	}
+	for _, a := range s.apps {
+		if below(path, a.URL.Path) {
+			return first(a.Rules, method, path)
 		}
-		for i := range a.Rules {
-			if a.Rules[i].covers(method, path) {
-				return &a.Rules[i]
-			}
+	}
+	return nil
+}
+
+func first(rules []Rule, method, path string) *Rule {
+	for i := range rules {
+		if rules[i].covers(method, path) {
+			return &rules[i]
 		}
-		return nil
 	}
 	return nil
 }

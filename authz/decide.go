@@ -44,10 +44,10 @@ func Decide(now time.Time, rule Rule, req Request, c Caller) Verdict {
 		return decideEndpoint(now, rule, req, c)
 	}
 	switch {
-	case rule.Access == Denied:
-		return Verdict{Forbid, Forbidden}
 	case rule.Passthrough && req.Bearer():
 		return Verdict{Pass, Passthrough}
+	case rule.Access == Denied:
+		return Verdict{Forbid, Forbidden}
 	case req.Upgrades() && rule.foreign(req):
 		return Verdict{Forbid, ForeignOrigin}
 	case rule.Access == Unprotected:

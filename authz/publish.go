@@ -14,8 +14,8 @@ func (a *Authorizer) Publish(req Request) Decision {
 		return Failed(NotFound, nil)
 	}
 	app := a.Routes.apps[0]
-	if named := a.Routes.hosts[canonicalHost(req.Host)]; len(named) > 0 {
-		app = named[0]
+	if named := a.Routes.hosts[canonicalHost(req.Host)]; named != nil {
+		app = named.apps[0]
 	} else if len(a.Routes.apps) > 1 && !strings.HasSuffix(req.Path, "/jwks.json") {
 		return Failed(NotFound, nil)
 	}

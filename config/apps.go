@@ -141,8 +141,8 @@ func decodePrefix(v value, u *url.URL) string {
 		v.fail(`must start with "/"`)
 	case !plainPath(s):
 		v.fail("must be a plain path such as /oauth2: no escapes, dot segments, empty segments, * or slash at the end")
-	case !below(s, u.Path) || s == u.Path:
-		v.fail("must lie below the path of the app's url, %s: elsewhere is not supported yet", u.Path)
+	case below(u.Path, s):
+		v.fail("must not hold the app itself: everything below it is Countersign's")
 	default:
 		return s
 	}
@@ -207,7 +207,9 @@ func compareApps(o *object, a *authz.App, other *object, b *authz.App) bool {
 	return len(o.d.problems) == problems
 }
 
-// takes reports whether requests for the login endpoints of b go to a.
-func takes(a, b *authz.App) bool {
-	return len(a.URL.Path) > len(b.URL.Path) && (below(b.Prefix, a.URL.Path) || below(a.URL.Path, b.Prefix))
+// takes reports whether the login endpoints of b take addresses of a: its own
+// endpoints, all of it, or a part that is not b's anyway.
+func takes(b, a *authz.App) bool {
+	return below(a.Prefix, b.Prefix) || below(a.URL.Path, b.Prefix) ||
+		below(b.Prefix, a.URL.Path) && !below(b.URL.Path, a.URL.Path)
 }

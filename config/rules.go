@@ -42,11 +42,7 @@ func decodeRule(o *object, a *authz.App) (authz.Rule, bool) {
 	}
 	r.Explain, _ = o.get("explain").raw()
 	r.Explain = strings.TrimSpace(r.Explain)
-	bearer := o.get("bearer")
-	r.Passthrough = bearer.choose("", "passthrough") == "passthrough"
-	if r.Passthrough && r.Access == authz.Denied {
-		bearer.fail("is not supported yet beside access: denied")
-	}
+	r.Passthrough = o.get("bearer").choose("", "passthrough") == "passthrough"
 	if allow := o.get("allow"); allow.given() {
 		r.Allow = decodeAllow(allow)
 		if !signsIn(r) {

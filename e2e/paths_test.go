@@ -58,7 +58,8 @@ func TestDisguisedPathNeverPasses(t *testing.T) {
 					if a.saw != nil || stack.arrivals() != before {
 						t.Errorf("%s at %s: it passed, and the upstream saw %s", who, path, a.saw.target)
 					}
-					if a.status < 400 || a.status > 499 {
+					redirected := normalise && a.status == 307 // by Envoy, to the path without %2F
+					if !redirected && (a.status < 400 || a.status > 499) {
 						t.Errorf("%s at %s: status %d, want a refusal", who, path, a.status)
 					}
 				}
@@ -96,6 +97,9 @@ func TestTwinsOfDisguisesPassUnchanged(t *testing.T) {
 				{"alice", "/admin/x//y", alice.cookieLine(), true},
 			} {
 				a := client.get(tt.path, tt.cookie)
+				if normalise && a.status == 307 {
+					a = client.get(a.header.Get("Location"), tt.cookie)
+				}
 				if a.saw == nil {
 					t.Errorf("%s at %s: status %d, want a pass", tt.name, tt.path, a.status)
 					continue
@@ -107,9 +111,8 @@ func TestTwinsOfDisguisesPassUnchanged(t *testing.T) {
 					t.Errorf("%s at %s: the upstream learns who it is: %v", tt.name, tt.path, got)
 				}
 			}
-			for _, path := range []string{"/repo/a%2Fb", "/files/100%25/x"} {
-				client.get(path).stopped(t, 401)
-			}
+			client.get("/repo/a;v=1/b").stopped(t, 401)
+			client.get("/files/100%25/x").stopped(t, 401)
 		})
 	}
 }

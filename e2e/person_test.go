@@ -41,7 +41,7 @@ func (s *stack) browser(t testing.TB) *person {
 // dialContext leads every host of the tests to Envoy.
 func (s *stack) dialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if name, _, err := net.SplitHostPort(address); err == nil && strings.HasSuffix(name, ".example.test") {
-		address = s.envoy.address
+		address = s.front
 	}
 	return new(net.Dialer).DialContext(ctx, network, address)
 }

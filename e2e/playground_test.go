@@ -50,7 +50,7 @@ func TestPlayground(t *testing.T) {
 		if saw.upstream != "api" {
 			t.Errorf("the %s saw her call", saw.upstream)
 		}
-		claims := stack.bearer(t, saw)
+		claims := stack.verify(t, bearerOf(t, saw), "playground", "api")
 		for claim, want := range map[string]any{"iss": "playground", "scope": "playground", "email": "alice@example.org"} {
 			if claims[claim] != want {
 				t.Errorf("%s is %v, want %v", claim, claims[claim], want)
@@ -88,15 +88,4 @@ func TestPlayground(t *testing.T) {
 		stack.browser(t).fetch("/api/models", "Authorization: "+key).stopped(t, 401)
 		stack.browser(t).fetch("/v1/chat/completions").stopped(t, 401)
 	})
-}
-
-// bearer is what the playground's API learned: the claims of the one bearer.
-func (s *stack) bearer(t *testing.T, saw *seen) map[string]any {
-	t.Helper()
-	const prefix = "Bearer "
-	lines := saw.spelled("authorization")
-	if len(lines) != 1 || lines[0].name != "authorization" || len(lines[0].value) < len(prefix) || lines[0].value[:len(prefix)] != prefix {
-		t.Fatalf("want one bearer, the API saw %v", lines)
-	}
-	return s.verify(t, lines[0].value[len(prefix):], "playground", "api")
 }

@@ -31,6 +31,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/envoy/envoytest"
 	"github.com/countersign/countersign/session/redis/redistest"
 )
 
@@ -57,11 +58,11 @@ type setup struct {
 
 	// Envoy.
 	RawHeaders   bool          // encode_raw_headers
-	Normalise    bool          // every rewriting of paths that Envoy knows
+	Normalise    bool          // Envoy rewrites paths before anybody reads them
 	InsideCheck  bool          // the login endpoints are answered through ext_authz
 	CheckTimeout time.Duration // that Envoy gives a check; 0 is 10 s
-	FailOpen     bool          // failure_mode_allow
-	JWTAuthn     *jwtAuthn     // in front of the upstream "api"
+	FailOpen     bool          // failure_mode_allow, which nobody should set
+	JWTAuthn     *jwtAuthn     // Envoy itself verifies what goes to the upstream "api"
 
 	// Routes of Envoy beside those of the login endpoints; nil: all to "api".
 	Routes []route
@@ -88,8 +89,10 @@ type stack struct {
 	provider  *provider
 	redis     *redistest.Server // nil unless setup.Redis
 	replicas  []*countersign
-	envoy     *envoy
-	recorders map[string]*recorder
+	upstreams map[string]string    // host:port by name
+	recorders map[string]*recorder // those of upstreams that record
+	envoy     *envoytest.Process
+	front     string // host:port where Envoy listens
 
 	files   files
 	trusted *x509.CertPool // Envoy's certificate
@@ -105,8 +108,8 @@ func newStack(t *testing.T, o setup) *stack {
 	if o.Routes == nil {
 		o.Routes = []route{{"/", "api"}}
 	}
-	s := &stack{setup: o, recorders: map[string]*recorder{}, files: writeFiles(t)}
-	requireEnvoy(t)
+	s := &stack{setup: o, upstreams: map[string]string{}, recorders: map[string]*recorder{}, files: writeFiles(t)}
+	program := requireEnvoy(t)
 	if o.Redis {
 		s.redis = redistest.Start(t)
 	}
@@ -114,36 +117,29 @@ func newStack(t *testing.T, o setup) *stack {
 	for range max(1, o.Replicas) {
 		s.replicas = append(s.replicas, s.startCountersign(t))
 	}
-	certificate, key := s.certificate(t)
-	s.envoy = startEnvoy(t, s.wiring(t, certificate, key))
+	s.startUpstreams(t)
+	s.startEnvoy(t, program)
 	for _, c := range s.replicas {
 		c.awaitReady(t)
 	}
 	return s
 }
 
-// wiring tells Envoy where everything is, starting the upstreams.
-func (s *stack) wiring(t *testing.T, certificate, key string) wiring {
+// startUpstreams starts those of the setup, and a recorder for every other that
+// a route names.
+func (s *stack) startUpstreams(t *testing.T) {
 	t.Helper()
-	w := wiring{
-		setup: s.setup, certificate: certificate, key: key,
-		upstreams: map[string]string{}, login: s.replicas[0].http,
-	}
-	for _, c := range s.replicas {
-		w.authorization = append(w.authorization, c.grpc)
-	}
 	for _, name := range slices.Sorted(maps.Keys(s.setup.Upstreams)) {
 		server := httptest.NewServer(s.setup.Upstreams[name])
 		t.Cleanup(server.Close)
-		w.upstreams[name] = strings.TrimPrefix(server.URL, "http://")
+		s.upstreams[name] = strings.TrimPrefix(server.URL, "http://")
 	}
 	for _, r := range s.setup.Routes {
-		if w.upstreams[r.upstream] == "" {
+		if s.upstreams[r.upstream] == "" {
 			s.recorders[r.upstream] = startRecorder(t, r.upstream)
-			w.upstreams[r.upstream] = s.recorders[r.upstream].address
+			s.upstreams[r.upstream] = s.recorders[r.upstream].address
 		}
 	}
-	return w
 }
 
 // arrivals counts the requests that reached any recorder.
@@ -156,7 +152,7 @@ func (s *stack) arrivals() int {
 }
 
 // certificate makes Envoy's certificate, for every host of the test, and trusts
-// it.
+// it. It returns the files.
 func (s *stack) certificate(t *testing.T) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -177,10 +173,11 @@ func (s *stack) certificate(t *testing.T) (certificate, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	s.trusted = x509.NewCertPool()
-	s.trusted.AppendCertsFromPEM([]byte(certificate))
-	return certificate, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+	s.trusted.AppendCertsFromPEM(chain)
+	return s.files.write(t, "envoy.crt", chain),
+		s.files.write(t, "envoy.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }
 
 // tls is how a client of the stack connects, speaking the first of protocols.

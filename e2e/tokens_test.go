@@ -18,6 +18,7 @@ import (
 // files are what an operator gives Countersign beside its configuration. The
 // tests hold the signing key too, to sign tokens that Countersign never would.
 type files struct {
+	dir                                 string
 	clientSecret, sessionKeys, mintKeys string // paths
 	signing                             *ecdsa.PrivateKey
 }
@@ -26,23 +27,25 @@ const keyID = "e2e"
 
 func writeFiles(t *testing.T) files {
 	t.Helper()
-	dir := t.TempDir()
-	write := func(name string, content []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
+	f := files{dir: t.TempDir()}
 	sealing := make([]byte, 32)
 	rand.Read(sealing) //nolint:errcheck // never fails
 	signing, jwks := signingKey(t)
-	return files{
-		clientSecret: write("client_secret", []byte(clientSecret+"\n")),
-		sessionKeys:  write("session-keys", []byte(base64.StdEncoding.EncodeToString(sealing)+"\n")),
-		mintKeys:     write("mint.jwks", jwks),
-		signing:      signing,
+	f.signing = signing
+	f.clientSecret = f.write(t, "client_secret", []byte(clientSecret+"\n"))
+	f.sessionKeys = f.write(t, "session-keys", []byte(base64.StdEncoding.EncodeToString(sealing)+"\n"))
+	f.mintKeys = f.write(t, "mint.jwks", jwks)
+	return f
+}
+
+// write writes one file more and returns its path.
+func (f files) write(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(f.dir, name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
 	}
+	return path
 }
 
 // signingKey makes a key, also as a private JWK Set (RFC 7518 §6.2).
@@ -83,12 +86,15 @@ func sign(t testing.TB, key *ecdsa.PrivateKey, claims map[string]any) string {
 	return signed
 }
 
+// jwksURL is where upstreams find the keys, past Envoy.
+func (s *stack) jwksURL() string { return "http://" + s.replicas[0].http + "/.well-known/jwks.json" }
+
 // verify checks a token as any upstream can: by the published keys, the issuer
 // and its own audience. It returns the claims.
 func (s *stack) verify(t testing.TB, token, issuer, audience string) map[string]any {
 	t.Helper()
 	ctx := gooidc.ClientContext(context.Background(), plainClient)
-	keys := gooidc.NewRemoteKeySet(ctx, "http://"+s.replicas[0].http+"/.well-known/jwks.json")
+	keys := gooidc.NewRemoteKeySet(ctx, s.jwksURL())
 	verified, err := gooidc.NewVerifier(issuer, keys, &gooidc.Config{
 		ClientID: audience, SupportedSigningAlgs: []string{gooidc.ES256},
 	}).Verify(ctx, token)

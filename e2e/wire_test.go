@@ -32,7 +32,7 @@ func (s *stack) wire(t testing.TB) *wire {
 
 func (w *wire) dial() {
 	w.t.Helper()
-	conn, err := tls.Dial("tcp", w.stack.envoy.address, w.stack.tls("http/1.1"))
+	conn, err := tls.Dial("tcp", w.stack.front, w.stack.tls("http/1.1"))
 	if err != nil {
 		w.t.Fatal(err)
 	}

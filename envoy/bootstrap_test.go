@@ -214,7 +214,7 @@ func TestRealTLS(t *testing.T) {
 		if got := conn.ConnectionState().NegotiatedProtocol; got != proto {
 			t.Errorf("ALPN chose %q, want %q", got, proto)
 		}
-		conn.Close()
+		_ = conn.Close()
 	}
 	if _, err := tls.Dial("tcp", w.addr, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
 		t.Error("TLS 1.1 is let in")

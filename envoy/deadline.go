@@ -25,8 +25,8 @@ const maxLate = 1000
 // and where failure_mode_allow is set the request would go on unchecked.
 //
 // That takes a goroutine per check, since a handler that waits cannot answer. It
-// costs 0.7 µs and the timer 1.2 µs, beside the 30 µs of a no-op in grpc-go. A
-// caller without a deadline pays neither.
+// costs, with its timer, 4 µs beside the 30 µs of a no-op in grpc-go
+// (BenchmarkCheck). A caller without a deadline pays nothing.
 func (s *Server) decide(ctx context.Context, req authz.Request) authz.Decision {
 	deadline, ok := ctx.Deadline()
 	if !ok {

@@ -15,9 +15,16 @@ import (
 // what it was sent wherever a decision has room for it.
 func FuzzCheck(f *testing.F) {
 	seeds := []*authv3.CheckRequest{
-		browser(page), browser(raw), {}, page(""), raw("/?"), asking(&httpRequest{Method: "CONNECT"}),
+		browser(page),
+		browser(raw),
+		{},
+		page(""),
+		raw("/?"),
+		asking(&httpRequest{Method: "CONNECT"}),
 		raw("/", "cookie: a=\xff\r\nb: c", "X_Auth.User: \x00", ":path: /b", "location: \r"),
-		raw("/", "content-type: application/grpc", "cookie: é"), values("/", "", "a"), both(page("/", "a: b"), raw("/c", "d: e")),
+		raw("/", "content-type: application/grpc", "cookie: é"),
+		values("/", "", "a"),
+		both(page("/", "a: b"), raw("/c", "d: e")),
 	}
 	for _, seed := range seeds {
 		wire, err := proto.Marshal(seed)

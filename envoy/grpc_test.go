@@ -2,6 +2,7 @@ package envoy_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -20,8 +21,8 @@ import (
 )
 
 // dial serves s in memory and connects to it.
-func dial(t testing.TB, s *envoy.Server, options ...grpc.ServerOption) (*grpc.ClientConn, *envoy.Health) {
-	t.Helper()
+func dial(tb testing.TB, s *envoy.Server, options ...grpc.ServerOption) (*grpc.ClientConn, *envoy.Health) {
+	tb.Helper()
 	g, health := envoy.NewServer(s, options...)
 	listener := bufconn.Listen(1 << 20)
 	served := make(chan error, 1)
@@ -30,13 +31,13 @@ func dial(t testing.TB, s *envoy.Server, options ...grpc.ServerOption) (*grpc.Cl
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
-		conn.Close()
+	tb.Cleanup(func() {
+		_ = conn.Close()
 		g.Stop()
 		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
+			tb.Errorf("Serve: %v", err)
 		}
 	})
 	return conn, health
@@ -109,7 +110,11 @@ type sending []byte
 
 func (s sending) Marshal(any) ([]byte, error) { return s, nil }
 func (s sending) Unmarshal(wire []byte, out any) error {
-	return proto.Unmarshal(wire, out.(proto.Message))
+	m, ok := out.(proto.Message)
+	if !ok {
+		return errors.New("no message")
+	}
+	return proto.Unmarshal(wire, m)
 }
 func (s sending) Name() string { return "proto" }
 

@@ -196,12 +196,12 @@ func (r Route) route() mapping {
 	}
 	var own mapping
 	if r.NoAuth {
-		own = append(own, entry{"envoy.filters.http.ext_authz",
-			typed(httpFilter+"ext_authz.v3.ExtAuthzPerRoute", mapping{{"disabled", true, ""}}), "Countersign's own pages, which a login begins with."})
+		off := typed(httpFilter+"ext_authz.v3.ExtAuthzPerRoute", mapping{{"disabled", true, ""}})
+		own = append(own, entry{"envoy.filters.http.ext_authz", off, "Countersign's own pages, which a login begins with."})
 	}
 	if r.JWT {
-		own = append(own, entry{"envoy.filters.http.jwt_authn",
-			typed(httpFilter+"jwt_authn.v3.PerRouteConfig", mapping{{"requirement_name", jwtName, ""}}), "Nothing reaches the upstream without a token."})
+		needs := typed(httpFilter+"jwt_authn.v3.PerRouteConfig", mapping{{"requirement_name", jwtName, ""}})
+		own = append(own, entry{"envoy.filters.http.jwt_authn", needs, "Nothing reaches the upstream without a token."})
 	}
 	if own != nil {
 		m = append(m, entry{"typed_per_filter_config", own, ""})

@@ -2,7 +2,6 @@ package envoy_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"testing"
 
@@ -29,7 +28,7 @@ func always(d authz.Decision) checker {
 
 // serving is a server that asks c.
 func serving(c checker) *envoy.Server {
-	return &envoy.Server{Checker: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	return &envoy.Server{Checker: c, Log: slog.New(slog.DiscardHandler)}
 }
 
 // check asks s, and holds the answer against what every answer must keep to.

@@ -187,13 +187,10 @@ func (w *world) stops(status int, lines ...string) (*http.Response, string) {
 	return resp, body
 }
 
-// inBothForms runs a test with joined and with raw headers.
-func inBothForms(t *testing.T, test func(*testing.T, func(*envoy.Bootstrap))) {
-	for name, raw := range map[string]bool{"joined": false, "raw": true} {
-		t.Run(name, func(t *testing.T) {
-			test(t, func(b *envoy.Bootstrap) { b.Authz.RawHeaders = raw })
-		})
-	}
+// forms are the two ways in which Envoy can send headers.
+var forms = map[string]func(*envoy.Bootstrap){
+	"joined": func(b *envoy.Bootstrap) { b.Authz.RawHeaders = false },
+	"raw":    func(b *envoy.Bootstrap) { b.Authz.RawHeaders = true },
 }
 
 func withUnderscores(b *envoy.Bootstrap) { b.Underscores = true }
@@ -210,96 +207,102 @@ func deciding(answers map[string]authz.Decision) checker {
 
 func TestRealAnswers(t *testing.T) {
 	cookies := []string{"a=1; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2; Path=/", "c=; Max-Age=0"}
-	inBothForms(t, func(t *testing.T, form func(*envoy.Bootstrap)) {
-		w := start(t, deciding(map[string]authz.Decision{
-			"/login": {Outcome: authz.Redirect, Status: 302, Client: http.Header{
-				"Location": {"https://idp.example/authorize?a=1,2"}, "Set-Cookie": cookies, "Cache-Control": {"no-store"},
-			}},
-			"/fault": {Outcome: authz.Fail, Status: 503, Body: []byte("<p>é</p>"), Client: http.Header{
-				"Retry-After": {"5"}, "Content-Type": {"text/html; charset=utf-8"},
-			}},
-			"/page":  {Outcome: authz.Respond, Status: 200, Body: []byte("{}"), Client: http.Header{"Content-Type": {"application/json"}}},
-			"/early": {Status: 425},
-			"/alien": {Status: 421},
-			"/wrong": {Status: 405, Client: http.Header{"Allow": {"GET", "HEAD"}}},
-			"/zero":  {},
-		}), form)
-		t.Run("several_cookies_come_as_several_lines", func(t *testing.T) {
-			resp, _ := w.stops(302, "GET /login HTTP/1.1")
-			if diff := cmp.Diff(cookies, resp.Header["Set-Cookie"]); diff != "" {
-				t.Errorf("Set-Cookie (-want +got):\n%s", diff)
-			}
-			if got := resp.Header.Values("Location"); len(got) != 1 || got[0] != "https://idp.example/authorize?a=1,2" {
-				t.Errorf("Location %q", got)
-			}
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, deciding(map[string]authz.Decision{
+				"/login": {Outcome: authz.Redirect, Status: 302, Client: http.Header{
+					"Location": {"https://idp.example/authorize?a=1,2"}, "Set-Cookie": cookies, "Cache-Control": {"no-store"},
+				}},
+				"/fault": {Outcome: authz.Fail, Status: 503, Body: []byte("<p>é</p>"), Client: http.Header{
+					"Retry-After": {"5"}, "Content-Type": {"text/html; charset=utf-8"},
+				}},
+				"/page":  {Outcome: authz.Respond, Status: 200, Body: []byte("{}"), Client: http.Header{"Content-Type": {"application/json"}}},
+				"/early": {Status: 425},
+				"/alien": {Status: 421},
+				"/wrong": {Status: 405, Client: http.Header{"Allow": {"GET", "HEAD"}}},
+				"/zero":  {},
+			}), form)
+			t.Run("several_cookies_come_as_several_lines", func(t *testing.T) {
+				resp, _ := w.stops(302, "GET /login HTTP/1.1")
+				if diff := cmp.Diff(cookies, resp.Header["Set-Cookie"]); diff != "" {
+					t.Errorf("Set-Cookie (-want +got):\n%s", diff)
+				}
+				if got := resp.Header.Values("Location"); len(got) != 1 || got[0] != "https://idp.example/authorize?a=1,2" {
+					t.Errorf("Location %q", got)
+				}
+			})
+			t.Run("fault_keeps_body_and_retry_after", func(t *testing.T) {
+				resp, body := w.stops(503, "GET /fault HTTP/1.1")
+				if got := resp.Header.Get("Retry-After"); got != "5" {
+					t.Errorf("Retry-After %q, want 5", got)
+				}
+				if got := resp.Header.Values("Content-Type"); len(got) != 1 || got[0] != "text/html; charset=utf-8" || body != "<p>é</p>" {
+					t.Errorf("%q %q", got, body)
+				}
+			})
+			t.Run("page_of_ours_may_have_status_200", func(t *testing.T) {
+				if _, body := w.stops(200, "GET /page HTTP/1.1"); body != "{}" {
+					t.Errorf("body %q", body)
+				}
+			})
+			t.Run("statuses_that_envoy_has_no_name_for", func(t *testing.T) {
+				w.stops(425, "GET /early HTTP/1.1")
+				w.stops(421, "GET /alien HTTP/1.1")
+			})
+			t.Run("values_of_other_headers_are_joined", func(t *testing.T) {
+				resp, _ := w.stops(405, "GET /wrong HTTP/1.1")
+				if got := resp.Header.Get("Allow"); got != "GET, HEAD" {
+					t.Errorf("Allow %q", got)
+				}
+			})
+			t.Run("zero_decision_stops", func(*testing.T) { w.stops(403, "GET /zero HTTP/1.1") })
 		})
-		t.Run("fault_keeps_body_and_retry_after", func(t *testing.T) {
-			resp, body := w.stops(503, "GET /fault HTTP/1.1")
-			if got := resp.Header.Get("Retry-After"); got != "5" {
-				t.Errorf("Retry-After %q, want 5", got)
-			}
-			if got := resp.Header.Values("Content-Type"); len(got) != 1 || got[0] != "text/html; charset=utf-8" || body != "<p>é</p>" {
-				t.Errorf("%q %q", got, body)
-			}
-		})
-		t.Run("page_of_ours_may_have_status_200", func(t *testing.T) {
-			if _, body := w.stops(200, "GET /page HTTP/1.1"); body != "{}" {
-				t.Errorf("body %q", body)
-			}
-		})
-		t.Run("statuses_that_envoy_has_no_name_for", func(t *testing.T) {
-			w.stops(425, "GET /early HTTP/1.1")
-			w.stops(421, "GET /alien HTTP/1.1")
-		})
-		t.Run("values_of_other_headers_are_joined", func(t *testing.T) {
-			resp, _ := w.stops(405, "GET /wrong HTTP/1.1")
-			if got := resp.Header.Get("Allow"); got != "GET, HEAD" {
-				t.Errorf("Allow %q", got)
-			}
-		})
-		t.Run("zero_decision_stops", func(*testing.T) { w.stops(403, "GET /zero HTTP/1.1") })
-	})
+	}
 }
 
 // A body would end up in grpc-message.
 func TestRealGRPCCaller(t *testing.T) {
-	inBothForms(t, func(t *testing.T, form func(*envoy.Bootstrap)) {
-		w := start(t, always(authz.Decision{Status: 401, Body: []byte("secret words")}), form)
-		resp, body := w.stops(200, "POST /pkg.Service/Method HTTP/1.1", "content-type: application/grpc", "content-length: 0")
-		if got := resp.Header.Get("Grpc-Status"); got != "16" {
-			t.Errorf("grpc-status %q, want 16 (UNAUTHENTICATED)", got)
-		}
-		if got := resp.Header.Get("Grpc-Message"); got != "" || body != "" {
-			t.Errorf("grpc-message %q, body %q, want none", got, body)
-		}
-	})
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, always(authz.Decision{Status: 401, Body: []byte("secret words")}), form)
+			resp, body := w.stops(200, "POST /pkg.Service/Method HTTP/1.1", "content-type: application/grpc", "content-length: 0")
+			if got := resp.Header.Get("Grpc-Status"); got != "16" {
+				t.Errorf("grpc-status %q, want 16 (UNAUTHENTICATED)", got)
+			}
+			if got := resp.Header.Get("Grpc-Message"); got != "" || body != "" {
+				t.Errorf("grpc-message %q, body %q, want none", got, body)
+			}
+		})
+	}
 }
 
 func TestRealEdits(t *testing.T) {
-	inBothForms(t, func(t *testing.T, form func(*envoy.Bootstrap)) {
-		w := start(t, always(authz.Decision{Outcome: authz.Allow, Upstream: authz.HeaderEdits{
-			Set:    []authz.Field{{Name: authz.AssertionHeader, Value: "ours"}, {Name: "cookie", Value: "lang=é"}},
-			Remove: []string{"x-auth-request-user", "x_auth_request_user", "x.auth.request.user", "x-not-there"},
-		}}), form, withUnderscores)
-		got := w.passes("GET / HTTP/1.1",
-			"x-countersign-assertion: forged", "X-Countersign-Assertion: forged again",
-			"x-auth-request-user: root", "X-Auth-Request-User: root", "x_auth_request_user: root", "x.auth.request.user: root",
-			"cookie: __Host-countersign=token; lang=é", "x-other: stays", "x-other: too")
-		if diff := cmp.Diff([]string{"ours"}, got.Header.Values(authz.AssertionHeader)); diff != "" {
-			t.Errorf("assertion (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff([]string{"lang=é"}, got.Header.Values("Cookie")); diff != "" {
-			t.Errorf("cookie (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff([]string{"stays", "too"}, got.Header.Values("X-Other")); diff != "" {
-			t.Errorf("x-other (-want +got):\n%s", diff)
-		}
-		for name, value := range got.Header {
-			if slices.Contains(value, "root") {
-				t.Errorf("%s: %q reached the upstream", name, value)
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, always(authz.Decision{Outcome: authz.Allow, Upstream: authz.HeaderEdits{
+				Set:    []authz.Field{{Name: authz.AssertionHeader, Value: "ours"}, {Name: "cookie", Value: "lang=é"}},
+				Remove: []string{"x-auth-request-user", "x_auth_request_user", "x.auth.request.user", "x-not-there"},
+			}}), form, withUnderscores)
+			got := w.passes("GET / HTTP/1.1",
+				"x-countersign-assertion: forged", "X-Countersign-Assertion: forged again",
+				"x-auth-request-user: root", "X-Auth-Request-User: root", "x_auth_request_user: root", "x.auth.request.user: root",
+				"cookie: __Host-countersign=token; lang=é", "x-other: stays", "x-other: too")
+			if diff := cmp.Diff([]string{"ours"}, got.Header.Values(authz.AssertionHeader)); diff != "" {
+				t.Errorf("assertion (-want +got):\n%s", diff)
 			}
-		}
-	})
+			if diff := cmp.Diff([]string{"lang=é"}, got.Header.Values("Cookie")); diff != "" {
+				t.Errorf("cookie (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{"stays", "too"}, got.Header.Values("X-Other")); diff != "" {
+				t.Errorf("x-other (-want +got):\n%s", diff)
+			}
+			for name, value := range got.Header {
+				if slices.Contains(value, "root") {
+					t.Errorf("%s: %q reached the upstream", name, value)
+				}
+			}
+		})
+	}
 }
 
 // A header name with "_" does not come in unless that is allowed.
@@ -320,42 +323,43 @@ func TestRealRequest(t *testing.T) {
 	// one, so only an attacker or a broken proxy sends two.
 	cookies := map[string][]string{"joined": {"a=1,b=2"}, "raw": {"a=1", "b=2"}}
 	others := map[string][]string{"joined": {"1,2"}, "raw": {"1", "2"}}
-	inBothForms(t, func(t *testing.T, form func(*envoy.Bootstrap)) {
-		name := t.Name()[strings.LastIndex(t.Name(), "/")+1:]
-		w := start(t, recording, form, func(b *envoy.Bootstrap) { b.RawPaths = true })
-		t.Run("two_cookie_lines", func(t *testing.T) {
-			w.passes("GET / HTTP/1.1", "cookie: a=1", "cookie: b=2")
-			if diff := cmp.Diff(cookies[name], (<-seen).Header.Values("cookie")); diff != "" {
-				t.Errorf("cookie (-want +got):\n%s", diff)
-			}
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, recording, form, func(b *envoy.Bootstrap) { b.RawPaths = true })
+			t.Run("two_cookie_lines", func(t *testing.T) {
+				w.passes("GET / HTTP/1.1", "cookie: a=1", "cookie: b=2")
+				if diff := cmp.Diff(cookies[name], (<-seen).Header.Values("cookie")); diff != "" {
+					t.Errorf("cookie (-want +got):\n%s", diff)
+				}
+			})
+			t.Run("two_lines_of_another_header", func(t *testing.T) {
+				w.passes("GET / HTTP/1.1", "X-A: 1", "x-a: 2")
+				if diff := cmp.Diff(others[name], (<-seen).Header.Values("x-a")); diff != "" {
+					t.Errorf("x-a (-want +got):\n%s", diff)
+				}
+			})
+			t.Run("bytes_that_are_not_utf8", func(t *testing.T) {
+				w.passes("GET / HTTP/1.1", "x-a: b\xff\xc3(c\xe2\x82d")
+				if got := (<-seen).Header.Get("x-a"); got != "b!!(c!!d" {
+					t.Errorf("x-a = %q", got)
+				}
+			})
+			t.Run("path_and_query_as_sent", func(t *testing.T) {
+				w.passes("GET /a//b/%2e./c;d?e=%2F?f HTTP/1.1")
+				if req := <-seen; req.Path != "/a//b/%2e./c;d" || req.Query != "e=%2F?f" || req.Method != "GET" || req.Host != "app.example" {
+					t.Errorf("Request = %+v", req)
+				}
+			})
+			t.Run("path_that_is_not_utf8", func(t *testing.T) {
+				w.stops(400, "GET /caf\xe9 HTTP/1.1") // by Envoy itself
+				// Over HTTP/2 it goes on to the upstream, but comes here like a header.
+				w.sendHTTP2("/caf\xe9")
+				if got := (<-seen).Path; got != "/caf!" {
+					t.Errorf("path %q, want /caf!", got)
+				}
+			})
 		})
-		t.Run("two_lines_of_another_header", func(t *testing.T) {
-			w.passes("GET / HTTP/1.1", "X-A: 1", "x-a: 2")
-			if diff := cmp.Diff(others[name], (<-seen).Header.Values("x-a")); diff != "" {
-				t.Errorf("x-a (-want +got):\n%s", diff)
-			}
-		})
-		t.Run("bytes_that_are_not_utf8", func(t *testing.T) {
-			w.passes("GET / HTTP/1.1", "x-a: b\xff\xc3(c\xe2\x82d")
-			if got := (<-seen).Header.Get("x-a"); got != "b!!(c!!d" {
-				t.Errorf("x-a = %q", got)
-			}
-		})
-		t.Run("path_and_query_as_sent", func(t *testing.T) {
-			w.passes("GET /a//b/%2e./c;d?e=%2F?f HTTP/1.1")
-			if req := <-seen; req.Path != "/a//b/%2e./c;d" || req.Query != "e=%2F?f" || req.Method != "GET" || req.Host != "app.example" {
-				t.Errorf("Request = %+v", req)
-			}
-		})
-		t.Run("path_that_is_not_utf8", func(t *testing.T) {
-			w.stops(400, "GET /caf\xe9 HTTP/1.1") // by Envoy itself
-			// Over HTTP/2 it goes on to the upstream, but comes here like a header.
-			w.sendHTTP2("/caf\xe9")
-			if got := (<-seen).Path; got != "/caf!" {
-				t.Errorf("path %q, want /caf!", got)
-			}
-		})
-	})
+	}
 }
 
 // A check that hangs is answered by us, not by what Envoy thinks of a deadline.
@@ -373,15 +377,17 @@ func TestRealDeadline(t *testing.T) {
 }
 
 func TestRealServerDies(t *testing.T) {
-	inBothForms(t, func(t *testing.T, form func(*envoy.Bootstrap)) {
-		w := start(t, deciding(nil), form)
-		w.passes("GET / HTTP/1.1")
-		w.authz.Stop()
-		began := time.Now()
-		w.stops(503, "GET / HTTP/1.1")
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("took %v: retries wait for too long", took)
-		}
-		w.stops(503, "GET / HTTP/1.1", "connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13")
-	})
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, deciding(nil), form)
+			w.passes("GET / HTTP/1.1")
+			w.authz.Stop()
+			began := time.Now()
+			w.stops(503, "GET / HTTP/1.1")
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("took %v: retries wait for too long", took)
+			}
+			w.stops(503, "GET / HTTP/1.1", "connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13")
+		})
+	}
 }

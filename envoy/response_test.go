@@ -20,7 +20,7 @@ import (
 // edit is how a header of the request is replaced.
 func edit(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{
-		Header: &corev3.HeaderValue{Key: name, Value: value}, Append: wrapperspb.Bool(false),
+		Header: &corev3.HeaderValue{Key: name, Value: value}, Append: wrapperspb.Bool(false), //nolint:staticcheck // the field that released Envoys read
 		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 	}
 }

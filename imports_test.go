@@ -68,7 +68,7 @@ func edges(s string) []string {
 	var all []string
 	for line := range strings.Lines(s) {
 		from, to, _ := strings.Cut(strings.TrimSpace(line), "->")
-		for _, name := range strings.Fields(to) {
+		for name := range strings.FieldsSeq(to) {
 			all = append(all, strings.TrimSpace(from)+" -> "+name)
 		}
 	}
@@ -77,6 +77,7 @@ func edges(s string) []string {
 
 // importsOf lists the imports among our packages, without those of tests.
 func importsOf(t *testing.T) []string {
+	t.Helper()
 	out := goList(t, "-json=ImportPath,Imports", "./...")
 	var all []string
 	for decoder := json.NewDecoder(strings.NewReader(out)); ; {
@@ -98,6 +99,7 @@ func importsOf(t *testing.T) []string {
 }
 
 func depsOf(t *testing.T, pattern string) []string {
+	t.Helper()
 	return strings.Fields(goList(t, "-deps", pattern))
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -80,97 +81,103 @@ func newBrowser() *http.Client {
 }
 
 // get sends a request as a person's browser does when it navigates.
-func (w *walk) get(ctx context.Context, client *http.Client, address string) (*http.Response, string, error) {
+func (w *walk) get(ctx context.Context, client *http.Client, address string) (answer, error) {
 	return send(ctx, client, http.MethodGet, address, http.Header{
 		"Accept": {"text/html"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"},
 	})
 }
 
-func send(ctx context.Context, client *http.Client, method, address string, h http.Header) (*http.Response, string, error) {
-	req, err := http.NewRequestWithContext(ctx, method, address, nil)
+// answer is an HTTP response that has been read to its end.
+type answer struct {
+	path   string // of the request
+	status int
+	header http.Header
+	body   string
+}
+
+func send(ctx context.Context, client *http.Client, method, address string, h http.Header) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, http.NoBody)
 	if err != nil {
-		return nil, "", err
+		return answer{}, err
 	}
-	for name, values := range h {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, h)
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, "", err
+		return answer{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	return resp, string(body), err
+	return answer{req.URL.Path, resp.StatusCode, resp.Header, string(body)}, err
 }
 
-func want(resp *http.Response, status int) error {
-	if resp.StatusCode != status {
-		return fmt.Errorf("%s answered %d, want %d", resp.Request.URL.Path, resp.StatusCode, status)
+func (a answer) want(status int) error {
+	if a.status != status {
+		return fmt.Errorf("%s answered %d, want %d", a.path, a.status, status)
 	}
 	return nil
 }
 
 func (w *walk) openPath(ctx context.Context) error {
-	resp, body, err := send(ctx, http.DefaultClient, http.MethodGet, w.demo.URL+"/ping", nil)
+	resp, err := send(ctx, http.DefaultClient, http.MethodGet, w.demo.URL+"/ping", nil)
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(body, "pong") {
-		return fmt.Errorf("no pong: %q", body)
+	if !strings.Contains(resp.body, "pong") {
+		return fmt.Errorf("no pong: %q", resp.body)
 	}
-	return want(resp, http.StatusOK)
+	return resp.want(http.StatusOK)
 }
 
 func (w *walk) programIsRefused(ctx context.Context) error {
-	resp, _, err := send(ctx, http.DefaultClient, http.MethodGet, w.demo.URL+"/api/whoami", nil)
+	resp, err := send(ctx, http.DefaultClient, http.MethodGet, w.demo.URL+"/api/whoami", nil)
 	if err != nil {
 		return err
 	}
-	if resp.Header.Get("WWW-Authenticate") == "" {
+	if resp.header.Get("WWW-Authenticate") == "" {
 		return errors.New("no WWW-Authenticate")
 	}
-	return want(resp, http.StatusUnauthorized)
+	return resp.want(http.StatusUnauthorized)
 }
 
 func (w *walk) directIsRefused(ctx context.Context) error {
-	resp, _, err := send(ctx, http.DefaultClient, http.MethodGet, w.demo.apiURL+"/api/whoami",
+	resp, err := send(ctx, http.DefaultClient, http.MethodGet, w.demo.apiURL+"/api/whoami",
 		http.Header{assertion: {"eyJhbGciOiJub25lIn0.e30."}})
 	if err != nil {
 		return err
 	}
-	return want(resp, http.StatusUnauthorized)
+	return resp.want(http.StatusUnauthorized)
 }
 
 // enter signs somebody in and returns the page that they end on.
-func (w *walk) enter(ctx context.Context, browser *http.Client, who oidctest.Person, path string) (*http.Response, string, error) {
-	resp, _, err := w.get(ctx, browser, w.demo.URL+path)
+func (w *walk) enter(ctx context.Context, browser *http.Client, who oidctest.Person, path string) (answer, error) {
+	resp, err := w.get(ctx, browser, w.demo.URL+path)
 	if err != nil {
-		return nil, "", err
+		return answer{}, err
 	}
-	if err := want(resp, http.StatusFound); err != nil {
-		return nil, "", err
+	if err := resp.want(http.StatusFound); err != nil {
+		return answer{}, err
 	}
-	callback, err := oidctest.SignIn(ctx, browser, resp.Header.Get("Location"), who.Username, who.Password)
+	callback, err := oidctest.SignIn(ctx, browser, resp.header.Get("Location"), who.Username, who.Password)
 	if err != nil {
-		return nil, "", err
+		return answer{}, err
 	}
-	resp, _, err = w.get(ctx, browser, callback)
+	resp, err = w.get(ctx, browser, callback)
 	if err != nil {
-		return nil, "", err
+		return answer{}, err
 	}
-	if err := want(resp, http.StatusSeeOther); err != nil {
-		return nil, "", err
+	if err := resp.want(http.StatusSeeOther); err != nil {
+		return answer{}, err
 	}
-	return w.get(ctx, browser, resp.Header.Get("Location"))
+	return w.get(ctx, browser, resp.header.Get("Location"))
 }
 
 func (w *walk) signIn(ctx context.Context) error {
 	alice := People[0]
-	resp, body, err := w.enter(ctx, w.browser, alice, "/")
+	resp, err := w.enter(ctx, w.browser, alice, "/")
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(body, alice.Name) {
+	if !strings.Contains(resp.body, alice.Name) {
 		return errors.New("the page does not know her name")
 	}
 	address, err := url.Parse(w.demo.URL)
@@ -182,20 +189,20 @@ func (w *walk) signIn(ctx context.Context) error {
 			w.cookie = c.Value
 		}
 	}
-	return want(resp, http.StatusOK)
+	return resp.want(http.StatusOK)
 }
 
 // ask calls the API in alice's session.
 func (w *walk) ask(ctx context.Context, h http.Header) (seenBy, error) {
 	var s seenBy
-	resp, body, err := send(ctx, w.browser, http.MethodGet, w.demo.URL+"/api/whoami", h)
+	resp, err := send(ctx, w.browser, http.MethodGet, w.demo.URL+"/api/whoami", h)
 	if err != nil {
 		return s, err
 	}
-	if err := want(resp, http.StatusOK); err != nil {
+	if err := resp.want(http.StatusOK); err != nil {
 		return s, err
 	}
-	return s, json.Unmarshal([]byte(body), &s)
+	return s, json.Unmarshal([]byte(resp.body), &s)
 }
 
 func (w *walk) apiLearns(ctx context.Context) error {
@@ -245,9 +252,9 @@ func (w *walk) stream(ctx context.Context) error {
 		}
 	}
 	if events < 10 {
-		return fmt.Errorf("%d events", events)
+		return fmt.Errorf("status %d and %d events", resp.StatusCode, events)
 	}
-	return want(resp, http.StatusOK)
+	return nil
 }
 
 func (w *walk) echo(ctx context.Context) error {
@@ -261,7 +268,7 @@ func (w *walk) echo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer socket.Close()
+	defer socket.Close() //nolint:errcheck // the echo is what counts
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := socket.SetDeadline(deadline); err != nil {
 			return err
@@ -279,49 +286,49 @@ func (w *walk) echo(ctx context.Context) error {
 
 func (w *walk) forbidden(ctx context.Context) error {
 	guest := People[len(People)-1]
-	resp, body, err := w.enter(ctx, newBrowser(), guest, "/")
+	resp, err := w.enter(ctx, newBrowser(), guest, "/")
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(body, guest.Email) {
+	if !strings.Contains(resp.body, guest.Email) {
 		return errors.New("the page does not name the account")
 	}
-	return want(resp, http.StatusForbidden)
+	return resp.want(http.StatusForbidden)
 }
 
 func (w *walk) signOut(ctx context.Context) error {
-	resp, _, err := send(ctx, w.browser, http.MethodPost, w.demo.URL+"/oauth2/sign_out", http.Header{
+	resp, err := send(ctx, w.browser, http.MethodPost, w.demo.URL+"/oauth2/sign_out", http.Header{
 		"Origin": {w.demo.URL}, "Sec-Fetch-Site": {"same-origin"}, "Accept": {"text/html"},
 	})
 	if err != nil {
 		return err
 	}
-	if err := want(resp, http.StatusSeeOther); err != nil {
+	if err := resp.want(http.StatusSeeOther); err != nil {
 		return err
 	}
-	atProvider := resp.Header.Get("Location")
+	atProvider := resp.header.Get("Location")
 	if !strings.HasPrefix(atProvider, w.demo.providerURL) {
 		return errors.New("the browser is not sent to the provider")
 	}
-	resp, _, err = w.get(ctx, w.browser, atProvider)
+	resp, err = w.get(ctx, w.browser, atProvider)
 	if err != nil {
 		return err
 	}
-	resp, body, err := w.get(ctx, w.browser, resp.Header.Get("Location"))
+	resp, err = w.get(ctx, w.browser, resp.header.Get("Location"))
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(strings.ToLower(body), "signed out") {
+	if !strings.Contains(strings.ToLower(resp.body), "signed out") {
 		return errors.New("the last page does not say so")
 	}
-	return want(resp, http.StatusOK)
+	return resp.want(http.StatusOK)
 }
 
 func (w *walk) oldCookie(ctx context.Context) error {
-	resp, _, err := send(ctx, http.DefaultClient, http.MethodGet, w.demo.URL+"/api/whoami",
+	resp, err := send(ctx, http.DefaultClient, http.MethodGet, w.demo.URL+"/api/whoami",
 		http.Header{"Cookie": {sessionCookie + "=" + w.cookie}})
 	if err != nil {
 		return err
 	}
-	return want(resp, http.StatusUnauthorized)
+	return resp.want(http.StatusUnauthorized)
 }

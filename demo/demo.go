@@ -94,7 +94,7 @@ func Start(ctx context.Context, o Options) (d *Demo, err error) {
 		}
 	}()
 	if o.Port == 0 {
-		if o.Port, err = freePort(); err != nil {
+		if o.Port, err = freePort(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -118,8 +118,8 @@ func Start(ctx context.Context, o Options) (d *Demo, err error) {
 }
 
 // freePort asks the system for a port that nobody has.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (int, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}
@@ -129,7 +129,7 @@ func freePort() (int, error) {
 
 // serve runs an HTTP server on a free port of the loopback until ctx ends.
 func (d *Demo) serve(ctx context.Context, handler func(url string) (http.Handler, error)) (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
@@ -215,11 +215,11 @@ func (d *Demo) startCountersign(ctx context.Context, o Options) (*server.Server,
 func (d *Demo) startUpstreams(ctx context.Context, countersign server.Addresses) (envoy.Bootstrap, error) {
 	keys := "http://" + countersign.HTTP.String() + "/.well-known/jwks.json"
 	issuer := d.URL + "/oauth2"
-	ui, err := d.serve(ctx, func(string) (http.Handler, error) { return newUI(verifier(issuer, "playground", keys)), nil })
+	ui, err := d.serve(ctx, func(string) (http.Handler, error) { return newUI(verifier(ctx, issuer, "playground", keys)), nil })
 	if err != nil {
 		return envoy.Bootstrap{}, err
 	}
-	d.apiURL, err = d.serve(ctx, func(string) (http.Handler, error) { return newAPI(verifier(issuer, "api", keys)), nil })
+	d.apiURL, err = d.serve(ctx, func(string) (http.Handler, error) { return newAPI(verifier(ctx, issuer, "api", keys)), nil })
 	if err != nil {
 		return envoy.Bootstrap{}, err
 	}
@@ -245,8 +245,8 @@ func (d *Demo) await(ctx context.Context, health net.Addr) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
-		_, body, err := send(ctx, http.DefaultClient, http.MethodGet, "http://"+health.String()+"/readyz", nil)
-		if err == nil && strings.Contains(body, `"ready"`) {
+		resp, err := send(ctx, http.DefaultClient, http.MethodGet, "http://"+health.String()+"/readyz", nil)
+		if err == nil && strings.Contains(resp.body, `"ready"`) {
 			return nil
 		}
 		select {

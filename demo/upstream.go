@@ -21,8 +21,8 @@ const assertion = "X-Countersign-Assertion"
 
 // verifier checks the tokens that Countersign signs, as any upstream can: by
 // the published keys, the issuer and its own audience.
-func verifier(issuer, audience, keysURL string) *gooidc.IDTokenVerifier {
-	keys := gooidc.NewRemoteKeySet(context.Background(), keysURL)
+func verifier(ctx context.Context, issuer, audience, keysURL string) *gooidc.IDTokenVerifier {
+	keys := gooidc.NewRemoteKeySet(ctx, keysURL)
 	return gooidc.NewVerifier(issuer, keys, &gooidc.Config{
 		ClientID: audience, SupportedSigningAlgs: []string{gooidc.ES256},
 	})
@@ -122,7 +122,7 @@ func chat(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	flush := http.NewResponseController(w)
-	for _, word := range strings.Fields(answer) {
+	for word := range strings.FieldsSeq(answer) {
 		fmt.Fprintf(w, "data: %s\n\n", word)
 		if flush.Flush() != nil {
 			return

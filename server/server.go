@@ -283,7 +283,8 @@ func (l *listeners) close() {
 // removed; one that somebody listens on is not.
 func listen(at config.Address) (net.Listener, error) {
 	if at.Network == "unix" {
-		if c, err := net.DialTimeout("unix", at.Address, time.Second); err == nil {
+		dialer := net.Dialer{Timeout: time.Second}
+		if c, err := dialer.DialContext(context.Background(), "unix", at.Address); err == nil {
 			c.Close()
 			return nil, fmt.Errorf("somebody listens at %s already", at)
 		}
@@ -293,5 +294,5 @@ func listen(at config.Address) (net.Listener, error) {
 			}
 		}
 	}
-	return net.Listen(at.Network, at.Address)
+	return new(net.ListenConfig).Listen(context.Background(), at.Network, at.Address)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ and sign-out, prints each step with its result, and exits with status 0 only
 when all held.`,
 		Example: "  countersign demo\n  countersign demo --check\n  countersign demo --envoy /usr/local/bin/envoy",
 		Args:    noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if check && !c.Flags().Changed("port") {
 				o.Port = 0
 			}
@@ -30,7 +31,7 @@ when all held.`,
 			if err != nil {
 				return err
 			}
-			defer d.Stop()
+			defer func() { err = errors.Join(err, d.Stop()) }()
 			fmt.Fprintln(c.OutOrStdout(), "Envoy", d.EnvoyVersion)
 			if check {
 				return d.Check(c.Context(), c.OutOrStdout())

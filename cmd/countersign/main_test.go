@@ -10,7 +10,7 @@ import (
 )
 
 // command runs a command line and returns its exit status and what it said.
-func command(t *testing.T, ctx context.Context, args ...string) (status int, stdout, stderr string) {
+func command(ctx context.Context, t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	status = run(ctx, args, &out, &errs)
@@ -44,7 +44,7 @@ func TestExitStatus(t *testing.T) {
 		{"demo_without_envoy", []string{"demo", "--envoy", "/nonexistent/envoy", "--check"}, 1, "envoy"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			status, out, errs := command(t, t.Context(), tt.args...)
+			status, out, errs := command(t.Context(), t, tt.args...)
 			if status != tt.status || !strings.Contains(out+errs, tt.says) {
 				t.Errorf("exit status %d, want %d, saying %q:\n%s%s", status, tt.status, tt.says, out, errs)
 			}
@@ -61,7 +61,7 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 		if c.Name() == "completion" || c.Name() == "help" {
 			continue // cobra's own
 		}
-		status, out, _ := command(t, t.Context(), c.Name(), "--help")
+		status, out, _ := command(t.Context(), t, c.Name(), "--help")
 		if status != 0 || !strings.Contains(out, "Examples:") {
 			t.Errorf("%s --help: exit status %d, without an example:\n%s", c.Name(), status, out)
 		}

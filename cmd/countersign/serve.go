@@ -36,7 +36,7 @@ under way end, and exits with status 0.`,
 			}
 			log := newLogger(c.ErrOrStderr(), cfg.Log.Level)
 			for _, w := range cfg.Warnings {
-				log.Warn(w.Error())
+				log.Warn("configuration", slog.String("warning", w.Error()))
 			}
 			s, err := server.New(server.Options{Config: cfg, Log: log, Version: version, DrainDelay: drain})
 			if err != nil {

@@ -69,13 +69,15 @@ func (c Condition) empty() bool {
 	return len(c.Emails)+len(c.EmailDomains)+len(c.Groups)+len(c.Claims) == 0
 }
 
-// containsWord compares without regard to case. The empty word is nowhere.
+// containsWord compares without regard to case. The empty word is nowhere. The
+// lengths must agree too: Unicode folds "ſ" to "s" and the Kelvin sign to "k",
+// and boſs@ is somebody else than boss@.
 func containsWord(list []string, word string) bool {
 	if word == "" {
 		return false
 	}
 	for _, s := range list {
-		if strings.EqualFold(s, word) {
+		if len(s) == len(word) && strings.EqualFold(s, word) {
 			return true
 		}
 	}

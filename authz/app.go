@@ -191,6 +191,9 @@ func (s *site) add(a *App) {
 // dot of its name.
 func canonicalHost(host string) string {
 	host = strings.ToLower(host)
+	if strings.IndexByte(host, ':') < 0 {
+		return strings.TrimSuffix(host, ".")
+	}
 	if name, port, err := net.SplitHostPort(host); err == nil {
 		if trimmed, dotted := strings.CutSuffix(name, "."); dotted {
 			return net.JoinHostPort(trimmed, port)

@@ -78,8 +78,8 @@ func decideEndpoint(now time.Time, rule Rule, req Request, c Caller) Verdict {
 		return Verdict{Forbid, NotFound}
 	case !e.answers(req.Method):
 		return Verdict{Forbid, WrongMethod}
-	case (e == start || e == callback || e == signOut) && req.Header.Get("early-data") == "1":
-		return Verdict{Forbid, TooEarly} // RFC 8470 §5.2
+	case (e == start || e == callback || e == signOut) && req.Header.Has("early-data"):
+		return Verdict{Forbid, TooEarly} // RFC 8470 §5.2; whatever its value, §5.1
 	}
 	switch e {
 	case start:

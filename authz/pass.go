@@ -85,7 +85,7 @@ func (a *Authorizer) pass(v visit, reason Reason) Decision {
 // edits are the changes to a request's headers: nothing that the client sent may
 // look like an identity of ours, in no spelling, and no cookie of ours goes on.
 func (r *Routes) edits(v visit, reason Reason, assertion string) HeaderEdits {
-	var e HeaderEdits
+	e := HeaderEdits{Remove: make([]string, 0, len(r.identity)+4), Set: make([]Field, 0, 2)}
 	target := v.rule.Token.Header
 	for _, name := range r.identity {
 		if name != target || assertion == "" {

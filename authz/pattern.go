@@ -35,7 +35,7 @@ func ParsePattern(s string) (Pattern, error) {
 			return Pattern{}, errors.New(`"*" stands for one whole segment, and "**" only at the end`)
 		case segment == "." || segment == "..":
 			return Pattern{}, errors.New("must have no dot segments")
-		case segment == "" && i > 0 && i < len(segments)-1:
+		case segment == "" && i > 0 && (p.prefix || i < len(segments)-1):
 			return Pattern{}, errors.New("must have no empty segment")
 		}
 	}
@@ -103,10 +103,10 @@ func (p Pattern) matchSegments(path string) bool {
 // as that can be told without comparing regular expressions.
 func (p Pattern) covers(q Pattern) bool {
 	switch {
+	case (p.regexp == nil) != (q.regexp == nil): // the same letters mean something else
+		return p.prefix && p.text == ""
 	case p.regexp != nil || p.segments != nil:
 		return p.String() == q.String()
-	case q.regexp != nil:
-		return p.prefix && p.text == ""
 	case p.prefix:
 		return below(q.text, p.text)
 	default:

@@ -43,8 +43,8 @@ func (s *Server) decide(ctx context.Context, req authz.Request) authz.Decision {
 	ctx, cancel := context.WithDeadline(ctx, now.Add(budget*checkShare/100))
 	answer := make(chan authz.Decision, 1)
 	s.running.Go(func() {
-		var d authz.Decision // denies, should the goroutine be ended from within
-		defer func() { cancel(); answer <- d }()
+		var d authz.Decision                     // denies, should the goroutine be ended from within
+		defer func() { answer <- d; cancel() }() // in this order: an answer beats the end of ctx
 		d = s.ask(ctx, req)
 	})
 	select {

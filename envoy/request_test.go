@@ -110,7 +110,8 @@ func values(path, name, value string) *authv3.CheckRequest {
 	return in
 }
 
-// What no Checker can be asked about is refused, and with a status of its own.
+// A message that says nothing about a request is refused whatever the Checker
+// says, and the Checker hears of it, so that it is counted.
 func TestUnreadable(t *testing.T) {
 	tests := []struct {
 		name string
@@ -123,12 +124,21 @@ func TestUnreadable(t *testing.T) {
 		{"connect_without_a_path", asking(&httpRequest{Method: "CONNECT", Host: "app.example"})},
 		{"query_without_a_path", raw("?a=b")},
 	}
-	s := serving(func(context.Context, authz.Request) authz.Decision { panic("asked") })
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			asked := 0
+			s := serving(func(_ context.Context, req authz.Request) authz.Decision {
+				if req.Method == "" && req.Header == nil {
+					asked++
+				}
+				return signedIn() // which a request that says nothing must not get
+			})
 			out := check(t, s, tt.in)
 			if got := out.GetDeniedResponse().GetStatus().GetCode(); got != 400 {
 				t.Errorf("status %v, want 400", got)
+			}
+			if asked != 1 {
+				t.Errorf("the Checker was asked %d times about the zero Request", asked)
 			}
 			if got := out.GetDynamicMetadata().GetFields()["reason"].GetStringValue(); got != string(authz.Malformed) {
 				t.Errorf("reason %q, want %q", got, authz.Malformed)

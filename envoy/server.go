@@ -68,10 +68,16 @@ func (s *Server) Wait(ctx context.Context) error {
 	}
 }
 
-// refuse answers a message that no Checker can be asked about.
+// refuse answers a message that says nothing about a request. The Checker is
+// asked about the zero Request, which is malformed, so that the answer is logged
+// and counted where all are.
 func (s *Server) refuse(ctx context.Context, cause error) *authv3.CheckResponse {
-	d := authz.Failed(authz.Malformed, cause)
-	s.log(ctx, slog.LevelInfo, "request refused unread", d)
+	d := s.decide(ctx, authz.Request{})
+	if d.Outcome == authz.Allow {
+		d = authz.Failed(authz.Malformed, cause)
+	}
+	d.Cause = cause
+	s.log(ctx, slog.LevelDebug, "message says nothing about a request", d)
 	return s.write(ctx, authz.Request{}, d)
 }
 

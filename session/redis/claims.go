@@ -15,6 +15,9 @@ import (
 // is not asked for again, because the answer would be that somebody has it.
 func (s *Store) Claim(ctx context.Context, c session.Claim, life time.Duration) (bool, error) {
 	err := s.once(ctx, "claim", func(ctx context.Context) error {
+		if err := s.client.Ping(ctx).Err(); err != nil {
+			return err
+		}
 		return s.client.SetArgs(ctx, s.claimKey(c, "claim"), "", redis.SetArgs{Mode: "NX", TTL: life}).Err()
 	})
 	if errors.Is(err, session.ErrNotFound) { // NX answers so when there is one

@@ -116,8 +116,7 @@ func startProcess(t *testing.T, file string) *countersign {
 	ended := make(chan error, 1)
 	go func() {
 		err := c.process.Wait()
-		writer.Close() // never fails
-		ended <- err
+		ended <- errors.Join(err, writer.Close())
 	}()
 	c.stop = sync.OnceValue(func() error {
 		if err := c.process.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -172,11 +171,11 @@ func (c *countersign) awaitReady(t *testing.T) {
 }
 
 // eventually waits for something to become true.
-func eventually(t testing.TB, limit time.Duration, is func() bool, otherwise func() string) {
-	t.Helper()
+func eventually(tb testing.TB, limit time.Duration, is func() bool, otherwise func() string) {
+	tb.Helper()
 	for deadline := time.Now().Add(limit); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal(otherwise())
+			tb.Fatal(otherwise())
 		}
 	}
 }
@@ -185,11 +184,11 @@ func eventually(t testing.TB, limit time.Duration, is func() bool, otherwise fun
 var plainClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 
 // plainGet returns status and body, or 0 and the error where nobody answers.
-func plainGet(t testing.TB, address string) (status int, body string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+func plainGet(tb testing.TB, address string) (status int, body string) {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, address, nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	resp, err := plainClient.Do(req)
 	if err != nil {

@@ -125,6 +125,7 @@ func TestForgedHeaderReachesNobody(t *testing.T) {
 
 // forge sends every forgery to a rule, and checks what arrives.
 func forge(t *testing.T, stack *stack, rule, cookie string) {
+	t.Helper()
 	client := stack.wire(t)
 	// What must arrive: ours, if somebody is signed in and the rule looks.
 	var genuine string

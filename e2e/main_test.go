@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
 		if scratch != "" {
-			os.RemoveAll(scratch)
+			os.RemoveAll(scratch) //nolint:errcheck // the temporary directory will be emptied
 		}
 		os.Exit(status)
 	}))
@@ -37,10 +37,10 @@ var binary = sync.OnceValues(func() (string, error) {
 
 // missing ends a test whose real part is not there: loudly on a developer's
 // machine, and with a failure where CI=true promises that everything is there.
-func missing(t testing.TB, part string, err error) {
-	t.Helper()
+func missing(tb testing.TB, part string, err error) {
+	tb.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is needed: %v", part, err)
+		tb.Fatalf("%s is needed: %v", part, err)
 	}
-	t.Skipf("SKIPPED, NOTHING IS TESTED ON %s: %v (scripts/parts.sh installs it)", part, err)
+	tb.Skipf("SKIPPED, NOTHING IS TESTED ON %s: %v (scripts/parts.sh installs it)", part, err)
 }

@@ -24,15 +24,15 @@ type person struct {
 }
 
 // browser gives a person a browser of their own.
-func (s *stack) browser(t testing.TB) *person {
-	t.Helper()
+func (s *stack) browser(tb testing.TB) *person {
+	tb.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	transport := &http.Transport{TLSClientConfig: s.tls("http/1.1"), DialContext: s.dialContext, MaxIdleConnsPerHost: 8}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &person{t: t, stack: s, http: &http.Client{
+	tb.Cleanup(transport.CloseIdleConnections)
+	return &person{t: tb, stack: s, http: &http.Client{
 		Jar: jar, Transport: transport, Timeout: 30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -56,38 +56,38 @@ type answer struct {
 }
 
 // want fails the test unless the status is as it should be.
-func (a *answer) want(t testing.TB, status int) *answer {
-	t.Helper()
+func (a *answer) want(tb testing.TB, status int) *answer {
+	tb.Helper()
 	if a.status != status {
-		t.Fatalf("%v: status %d, want %d\n%v\n%.600s", a.url, a.status, status, a.header, a.body)
+		tb.Fatalf("%v: status %d, want %d\n%v\n%.600s", a.url, a.status, status, a.header, a.body)
 	}
 	return a
 }
 
 // passed fails the test unless the request reached an upstream.
-func (a *answer) passed(t testing.TB) *seen {
-	t.Helper()
+func (a *answer) passed(tb testing.TB) *seen {
+	tb.Helper()
 	if a.saw == nil {
-		t.Fatalf("%v: status %d and nothing reached an upstream\n%.300s", a.url, a.status, a.body)
+		tb.Fatalf("%v: status %d and nothing reached an upstream\n%.300s", a.url, a.status, a.body)
 	}
 	return a.saw
 }
 
 // stopped fails the test if the request reached an upstream.
-func (a *answer) stopped(t testing.TB, status int) *answer {
-	t.Helper()
+func (a *answer) stopped(tb testing.TB, status int) *answer {
+	tb.Helper()
 	if a.saw != nil {
-		t.Fatalf("%v: it reached the %s: %v", a.url, a.saw.upstream, a.saw)
+		tb.Fatalf("%v: it reached the %s: %v", a.url, a.saw.upstream, a.saw)
 	}
-	return a.want(t, status)
+	return a.want(tb, status)
 }
 
 // page fails the test unless a person reads all of texts.
-func (a *answer) page(t testing.TB, texts ...string) *answer {
-	t.Helper()
+func (a *answer) page(tb testing.TB, texts ...string) *answer {
+	tb.Helper()
 	for _, text := range texts {
 		if !strings.Contains(a.body, text) {
-			t.Fatalf("%v: the page does not say %q:\n%s", a.url, text, a.body)
+			tb.Fatalf("%v: the page does not say %q:\n%s", a.url, text, a.body)
 		}
 	}
 	return a
@@ -173,12 +173,12 @@ func (p *person) do(method, path, body string, lines ...string) *answer {
 }
 
 // read reads a response whole.
-func (s *stack) read(t testing.TB, resp *http.Response, address *url.URL) *answer {
-	t.Helper()
+func (s *stack) read(tb testing.TB, resp *http.Response, address *url.URL) *answer {
+	tb.Helper()
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Fatalf("%v: %v", address, err)
+		tb.Fatalf("%v: %v", address, err)
 	}
 	return &answer{resp.StatusCode, resp.Header, string(body), address, s.find(resp.Header.Get(seenHeader))}
 }

@@ -108,10 +108,10 @@ func startNPM(t *testing.T, release string, callbacks, goodbyes []string) *provi
 }
 
 // end ends a child by its pid.
-func end(t testing.TB, cmd *exec.Cmd) {
-	t.Helper()
+func end(tb testing.TB, cmd *exec.Cmd) {
+	tb.Helper()
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Log(err)
+		tb.Log(err)
 	}
 	cmd.Wait() //nolint:errcheck // says that it was told to
 }

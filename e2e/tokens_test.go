@@ -29,7 +29,7 @@ func writeFiles(t *testing.T) files {
 	t.Helper()
 	f := files{dir: t.TempDir()}
 	sealing := make([]byte, 32)
-	rand.Read(sealing) //nolint:errcheck // never fails
+	rand.Read(sealing)
 	signing, jwks := signingKey(t)
 	f.signing = signing
 	f.clientSecret = f.write(t, "client_secret", []byte(clientSecret+"\n"))
@@ -49,19 +49,19 @@ func (f files) write(t *testing.T, name string, content []byte) string {
 }
 
 // signingKey makes a key, also as a private JWK Set (RFC 7518 §6.2).
-func signingKey(t testing.TB) (*ecdsa.PrivateKey, []byte) {
-	t.Helper()
+func signingKey(tb testing.TB) (*ecdsa.PrivateKey, []byte) {
+	tb.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	public, err := private.PublicKey.Bytes() // 4, x, y
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	secret, err := private.Bytes()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	text := base64.RawURLEncoding.EncodeToString
 	jwks, err := json.Marshal(map[string]any{"keys": []any{map[string]string{
@@ -69,19 +69,19 @@ func signingKey(t testing.TB) (*ecdsa.PrivateKey, []byte) {
 		"x": text(public[1:33]), "y": text(public[33:]), "d": text(secret),
 	}}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return private, jwks
 }
 
 // sign signs claims as Countersign would, with any key.
-func sign(t testing.TB, key *ecdsa.PrivateKey, claims map[string]any) string {
-	t.Helper()
+func sign(tb testing.TB, key *ecdsa.PrivateKey, claims map[string]any) string {
+	tb.Helper()
 	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims(claims))
 	token.Header["kid"] = keyID
 	signed, err := token.SignedString(key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return signed
 }
@@ -91,30 +91,30 @@ func (s *stack) jwksURL() string { return "http://" + s.replicas[0].http + "/.we
 
 // verify checks a token as any upstream can: by the published keys, the issuer
 // and its own audience. It returns the claims.
-func (s *stack) verify(t testing.TB, token, issuer, audience string) map[string]any {
-	t.Helper()
+func (s *stack) verify(tb testing.TB, token, issuer, audience string) map[string]any {
+	tb.Helper()
 	ctx := gooidc.ClientContext(context.Background(), plainClient)
 	keys := gooidc.NewRemoteKeySet(ctx, s.jwksURL())
 	verified, err := gooidc.NewVerifier(issuer, keys, &gooidc.Config{
 		ClientID: audience, SupportedSigningAlgs: []string{gooidc.ES256},
 	}).Verify(ctx, token)
 	if err != nil {
-		t.Fatalf("the token that the upstream got: %v", err)
+		tb.Fatalf("the token that the upstream got: %v", err)
 	}
 	claims := map[string]any{}
 	if err := verified.Claims(&claims); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return claims
 }
 
 // identity is what the upstream learned from a request of the default app: the
 // claims of the one assertion in it.
-func (s *stack) identity(t testing.TB, saw *seen) map[string]any {
-	t.Helper()
+func (s *stack) identity(tb testing.TB, saw *seen) map[string]any {
+	tb.Helper()
 	lines := saw.spelled(assertion)
 	if len(lines) != 1 || lines[0].name != assertion {
-		t.Fatalf("want one assertion, the upstream saw %d: %v", len(lines), lines)
+		tb.Fatalf("want one assertion, the upstream saw %d: %v", len(lines), lines)
 	}
-	return s.verify(t, lines[0].value, origin+"/oauth2", "api")
+	return s.verify(tb, lines[0].value, origin+"/oauth2", "api")
 }

@@ -26,13 +26,13 @@ func (s *transcript) String() string {
 }
 
 // showOnFailure puts the end of the transcript into the log of a failed test.
-func (s *transcript) showOnFailure(t testing.TB, who string) {
-	t.Helper()
-	t.Cleanup(func() {
-		if !t.Failed() {
+func (s *transcript) showOnFailure(tb testing.TB, who string) {
+	tb.Helper()
+	tb.Cleanup(func() {
+		if !tb.Failed() {
 			return
 		}
 		lines := strings.Split(strings.TrimSpace(s.String()), "\n")
-		t.Logf("%s said:\n%s", who, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+		tb.Logf("%s said:\n%s", who, strings.Join(lines[max(0, len(lines)-20):], "\n"))
 	})
 }

@@ -22,11 +22,11 @@ type wire struct {
 }
 
 // wire connects to Envoy.
-func (s *stack) wire(t testing.TB) *wire {
-	t.Helper()
-	w := &wire{t: t, stack: s}
+func (s *stack) wire(tb testing.TB) *wire {
+	tb.Helper()
+	w := &wire{t: tb, stack: s}
 	w.dial()
-	t.Cleanup(func() { w.conn.Close() })
+	tb.Cleanup(func() { w.conn.Close() })
 	return w
 }
 

@@ -52,11 +52,10 @@ var open = []string{
 }
 
 // believed are the headers by which an upstream of these apps may tell who
-// somebody is, without their separators.
+// somebody is.
 var believed = []string{
-	"xcountersignassertion", "xauthjwt",
-	"xauthrequestuser", "xauthrequestemail", "xauthrequestgroups", "xauthrequestpreferredusername", "xauthrequestaccesstoken",
-	"xforwardeduser", "xforwardedemail", "xforwardedgroups", "xforwardedpreferredusername",
+	"x-countersign-assertion", "x-auth-jwt", "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups",
+	"x-auth-request-preferred-username", "x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username",
 }
 
 // mustHold is true of every answer to any request.
@@ -119,29 +118,26 @@ func mustPass(req authz.Request, d authz.Decision, wrong func(string, ...any)) {
 	}
 	gone := func(name string) bool { return set[name] || slices.Contains(d.Upstream.Remove, name) }
 	for _, f := range req.Header {
-		bare := bareName(f.Name)
-		if (slices.Contains(believed, bare) || strings.HasPrefix(bare, "xauthrequest") || strings.HasPrefix(bare, "xcountersign")) && !gone(f.Name) {
+		read := asRead(f.Name)
+		says := slices.Contains(believed, read) || strings.HasPrefix(read, "x-auth-request-") || strings.HasPrefix(read, "x-countersign-")
+		if says && !gone(f.Name) {
 			wrong("the client's own %s goes on", f.Name)
 		}
 		if f.Name == "cookie" && strings.Contains(strings.ToLower(f.Value), "countersign=") && !gone("cookie") {
 			wrong("a cookie of ours goes on: %q", f.Value)
 		}
 	}
-	for _, name := range []string{"x-countersign-assertion", "x-auth-jwt", "x-forwarded-user", "x-auth-request-email"} {
+	for _, name := range believed {
 		if !gone(name) {
 			wrong("%s is not removed, whoever sends it next", name)
 		}
 	}
 }
 
-// bareName is a header name as a careless upstream compares it.
-func bareName(name string) string {
-	return strings.Map(func(c rune) rune {
-		if 'a' <= c && c <= 'z' || '0' <= c && c <= '9' {
-			return c
-		}
-		return -1
-	}, strings.ToLower(name))
+// asRead is a header name as a careless upstream reads it: CGI turns "-" into "_",
+// and others turn "." into it.
+func asRead(name string) string {
+	return strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(name))
 }
 
 // mustAnswer is true of every answer of ours.
@@ -248,13 +244,6 @@ func (r *record) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.lines.Write(b)
-}
-
-// text is what was written so far.
-func (r *record) text() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.lines.String()
 }
 
 func (r *record) secret(values ...string) {

@@ -186,9 +186,10 @@ func (a *Authorizer) attempt(v visit, state oidc.Secret) (oidc.Attempt, string, 
 
 // loginResult is how a login ended, for all requests that brought its callback.
 type loginResult struct {
-	Reason Reason `json:"reason"`
-	Token  string `json:"token,omitempty"` // of the new session
-	Cause  string `json:"cause,omitempty"` // for the log
+	Reason  Reason `json:"reason"`
+	Token   string `json:"token,omitempty"` // of the new session
+	Subject string `json:"sub,omitempty"`   // whose it is
+	Cause   string `json:"cause,omitempty"` // for the log
 }
 
 // exchange redeems the code, on a context that outlives the request: Envoy may
@@ -225,13 +226,14 @@ func (a *Authorizer) redeem(ctx context.Context, v visit, attempt oidc.Attempt, 
 	if err != nil {
 		return loginResult{Reason: StoreUnavailable, Cause: err.Error()}
 	}
+	r = loginResult{Reason: LoginFinished, Token: token.Reveal(), Subject: grant.Subject}
 	// The session that was there before must not live on beside the new one.
 	if old, ok := sessionToken(app, v.cookies); ok {
 		if err := a.end(ctx, old.ID()); err != nil {
-			return loginResult{Reason: LoginFinished, Token: token.Reveal(), Cause: err.Error()}
+			r.Cause = err.Error()
 		}
 	}
-	return loginResult{Reason: LoginFinished, Token: token.Reveal()}
+	return r
 }
 
 func (a *Authorizer) settle(ctx context.Context, attempt oidc.Attempt, r loginResult) {
@@ -303,11 +305,16 @@ func (a *Authorizer) finished(v visit, attempt oidc.Attempt, attemptCookie strin
 	if r.Reason != LoginFinished {
 		d := a.deny(&v, v.req, r.Reason, cause)
 		d.Login = attempt.Provider
-		d.Client.Add("Set-Cookie", session.SetCookie(attemptCookie, "", -1, app.secure()))
+		if d.Outcome != Fail {
+			d.Client.Add("Set-Cookie", session.SetCookie(attemptCookie, "", -1, app.secure()))
+		}
 		return d
 	}
 	d := v.redirect(LoginFinished, http.StatusSeeOther, app.address(attempt.ReturnTo))
-	d.Cause, d.Login = cause, attempt.Provider
+	d.Cause, d.Login, d.Subject = cause, attempt.Provider, r.Subject
+	if token, ok := session.ParseToken(r.Token); ok {
+		d.Session = token.ID() // the new one, not that which the request brought
+	}
 	d.Client.Add("Set-Cookie", session.SetCookie(session.CookieName(app.Name, app.secure()), r.Token, 0, app.secure()))
 	d.Client.Add("Set-Cookie", session.SetCookie(attemptCookie, "", -1, app.secure()))
 	return d

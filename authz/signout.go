@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/countersign/countersign/oidc"
 	"github.com/countersign/countersign/session"
@@ -62,11 +63,10 @@ var errSignOutState = errors.New("sign-out: state is not the one that was sent")
 func (a *Authorizer) showSignOut(v visit) Decision {
 	app := v.rule.App
 	name := session.SignOutCookieName(app.Name, app.secure())
-	if state := v.param("state"); state != "" {
-		sent, _ := session.FindCookie(v.cookies, name)
-		if subtle.ConstantTimeCompare([]byte(sent), []byte(state)) != 1 {
-			return a.deny(&v, v.req, Malformed, errSignOutState)
-		}
+	query, err := url.ParseQuery(v.req.Query)
+	sent, _ := session.FindCookie(v.cookies, name)
+	if err != nil || len(query["state"]) > 1 || query.Has("state") && !same(sent, query.Get("state")) {
+		return a.deny(&v, v.req, Malformed, errSignOutState)
 	}
 	d := a.respondPage(v, SignedOut, func(*Page) {})
 	if _, ok := session.FindCookie(v.cookies, name); ok {
@@ -74,3 +74,6 @@ func (a *Authorizer) showSignOut(v visit) Decision {
 	}
 	return d
 }
+
+// same compares secrets without telling by its time how far they agree.
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

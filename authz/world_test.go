@@ -634,16 +634,5 @@ func (b *browser) login(tb testing.TB, at string, who oidctest.Person) authz.Dec
 	return d
 }
 
-// finishQuickly goes through a login of a quick world, whose begin is given, and
-// returns the answer to the callback.
-func (b *browser) finishQuickly(tb testing.TB, begun authz.Decision) authz.Decision {
-	tb.Helper()
-	u, err := url.Parse(begun.Client.Get("Location"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b.send(tb, page("/oauth2/callback?code=c&state="+url.QueryEscape(u.Query().Get("state"))))
-}
-
 // describe says what was asked, for a failure.
 func describe(r authz.Request) string { return fmt.Sprintf("%s %s %q", r.Method, r.Host, r.Target()) }

@@ -2,8 +2,11 @@ package authz
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
+
+	"github.com/countersign/countersign/session"
 )
 
 // deny answers with a reason: a page for a person, a problem document for a
@@ -86,6 +89,9 @@ func page(d *Decision, v *visit) Page {
 	case LoginRequired:
 		p.RetryURL = app.address(app.Prefix + "/start")
 	case StoreUnavailable, ProviderUnavailable:
+		if errors.Is(d.Cause, session.ErrUnknownKey) { // waiting may not help, a new session does
+			p.SwitchURL = app.address(app.Prefix + "/start")
+		}
 		if v.rule.endpoint == none && v.req.Method == "GET" && len(v.req.Target()) <= maxReturnBytes {
 			p.RetryURL = app.address(v.req.Target())
 		}

@@ -1,13 +1,16 @@
 package authz_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/authz"
+	"github.com/countersign/countersign/mint"
 	"github.com/countersign/countersign/session"
 )
 
@@ -237,12 +240,57 @@ func TestUnknownKey(t *testing.T) {
 	cookie := w.sessionOf(t, "", alice)
 	ring := w.vault.Sealer
 	w.vault.Sealer = session.GenerateKeyring()
-	if d := w.check(t, signed(page("/x"), cookie)); d.Reason != authz.StoreUnavailable {
-		t.Errorf("Check = %s, want store_unavailable", d.Reason)
+	d := w.check(t, signed(page("/x"), cookie))
+	if d.Reason != authz.StoreUnavailable || has(d, "Set-Cookie") {
+		t.Errorf("Check = %s, want store_unavailable and the cookie kept", d.Reason)
+	}
+	if got := pageOf(t, d); got.SwitchURL != "https://app.test/oauth2/start" || got.RetryURL != "https://app.test/x" {
+		t.Errorf("page = %+v, want a button that tries again and one that signs in anew", got)
 	}
 	w.vault.Sealer = ring
 	if d := w.check(t, signed(page("/x"), cookie)); d.Reason != authz.SignedIn {
 		t.Errorf("Check with the key = %s, want signed_in", d.Reason)
+	}
+}
+
+// TestLastMoment: a session that is too short for a token is over.
+func TestLastMoment(t *testing.T) {
+	w := quickWorld(t)
+	w.clock.pass(500 * time.Millisecond)
+	cookie := w.sessionOf(t, "", alice)
+	w.clock.pass(idle - 300*time.Millisecond)
+	tests := []struct {
+		name    string
+		req     authz.Request
+		outcome authz.Outcome
+		reason  authz.Reason
+	}{
+		{"page", page("/x"), authz.Redirect, authz.LoginRequired},
+		{"program", program("/x"), authz.Deny, authz.LoginRequired},
+		{"optional_page", page("/optional/x"), authz.Allow, authz.Public},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if d := w.check(t, signed(tt.req, cookie)); d.Outcome != tt.outcome || d.Reason != tt.reason || d.Subject != "" {
+				t.Errorf("Check = %s %s for %q, want %s %s for nobody", d.Outcome, d.Reason, d.Subject, tt.outcome, tt.reason)
+			}
+		})
+	}
+}
+
+// unsigned is a minter whose key is broken.
+type unsigned struct{ authz.Minter }
+
+func (unsigned) Mint(time.Time, *mint.Template, session.Session) (string, error) {
+	return "", errors.New("mint: broken")
+}
+
+// TestMintFails: without a token for the upstream nobody passes.
+func TestMintFails(t *testing.T) {
+	w := quickWorld(t)
+	w.Minter = unsigned{w.Minter}
+	if d := w.check(t, signed(page("/x"), w.sessionOf(t, "", alice))); d.Reason != authz.Internal || d.Cause == nil {
+		t.Errorf("Check = %s (%v), want internal", d.Reason, d.Cause)
 	}
 }
 

@@ -81,7 +81,7 @@ type visit struct {
 func (a *Authorizer) act(ctx context.Context, v visit, verdict Verdict) Decision {
 	switch verdict.Action {
 	case Pass:
-		return a.pass(v, verdict.Reason)
+		return a.pass(ctx, v, verdict.Reason)
 	case BeginLogin:
 		return a.begin(v, verdict.Reason)
 	case FinishLogin:

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -63,13 +64,14 @@ func canonicalName(name string) string {
 }
 
 // pass lets the request go on. Every allow is built here.
-func (a *Authorizer) pass(v visit, reason Reason) Decision {
+func (a *Authorizer) pass(ctx context.Context, v visit, reason Reason) Decision {
 	var assertion string
 	token := v.rule.Token
 	if reason == SignedIn && token.Template != nil {
 		minted, err := a.Minter.Mint(v.now, token.Template, v.caller.Session)
-		if errors.Is(err, mint.ErrEnded) {
-			return a.deny(&v, v.req, LoginRequired, err) // within the session's last second
+		if errors.Is(err, mint.ErrEnded) { // within its last second: the session is over
+			v.caller = Caller{}
+			return a.act(ctx, v, Decide(v.now, *v.rule, v.req, v.caller))
 		}
 		if err != nil {
 			return a.deny(&v, v.req, Internal, err)

@@ -336,6 +336,11 @@ func TestRoutes(t *testing.T) {
 		{"below_an_endpoint", get("/oauth2/start/x"), authz.NotFound, "unknown"},
 		{"endpoint_with_a_slash", get("/oauth2/start/"), authz.NotFound, "unknown"},
 		{"prefix_itself", get("/oauth2"), authz.NotFound, "unknown"},
+		{"prefix_beside_the_app", get("https://moved.test/login/start"), authz.LoginStarted, "start"},
+		{"callback_beside_the_prefix", get("https://moved.test/gtf/oauth2?state=x&code=y"), authz.LoginExpired, "callback"},
+		{"below_a_callback_beside_the_prefix", get("https://moved.test/gtf/oauth2/x"), authz.NoRule, ""},
+		{"unknown_endpoint_beside_the_app", get("https://moved.test/login/x"), authz.NotFound, "unknown"},
+		{"no_endpoint_where_the_prefix_moved_away", get("https://moved.test/app/oauth2/start"), login, "moved_members"},
 		{"name_that_begins_like_the_prefix", get("/oauth2x"), login, "members"},
 	}
 	w := quickWorld(t)
@@ -345,7 +350,7 @@ func TestRoutes(t *testing.T) {
 			if d.Reason != tt.want || d.Rule != tt.rule {
 				t.Errorf("Check = %s by %q, want %s by %q", d.Reason, d.Rule, tt.want, tt.rule)
 			}
-			endpoint := slices.Contains([]string{"start", "unknown"}, tt.rule)
+			endpoint := slices.Contains([]string{"start", "callback", "unknown"}, tt.rule)
 			if got := w.Routes.Endpoint(tt.req); got != endpoint {
 				t.Errorf("Endpoint = %t, want %t", got, endpoint)
 			}

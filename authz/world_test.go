@@ -101,7 +101,7 @@ func (w *world) startProvider(tb testing.TB) *oidc.Provider {
 	tb.Helper()
 	var redirects, goodbyes []string
 	for _, app := range apps(nil) {
-		at := app.URL.Scheme + "://" + app.URL.Host + app.URL.Path + "/oauth2"
+		at := app.URL.Scheme + "://" + app.URL.Host + app.URL.Path + "/oauth2" // the app "moved" does without
 		redirects = append(redirects, at+"/callback")
 		goodbyes = append(goodbyes, at+"/signed_out")
 	}
@@ -221,6 +221,10 @@ func apps(p authz.Provider) []*authz.App {
 		{
 			Name: "local", URL: address("http://127.0.0.1:8080"), Provider: p, Allow: everyone,
 			Rules: []authz.Rule{{Name: "local_members", Path: exactly("/**"), Allow: everyone}},
+		},
+		{
+			Name: "moved", URL: address("https://moved.test/app"), Prefix: "/login", Callback: "/gtf/oauth2", Provider: p, Allow: everyone,
+			Rules: []authz.Rule{{Name: "moved_members", Path: exactly("/**"), Allow: everyone}},
 		},
 		{Name: "empty", URL: address("https://empty.test"), Provider: p, Allow: everyone},
 	}

@@ -235,6 +235,7 @@ func TestCookies(t *testing.T) {
 		{"twice_alike", []string{name + "=" + hers + "; " + name + "=" + hers}, alice.Subject, nil},
 		{"beside_an_attempt_and_a_sign_out", []string{name + "=" + hers + "; " + attemptPrefix + "x=y; __Host-countersign-logout=z; a=1"}, alice.Subject, []string{"a=1"}},
 		{"of_another_app_beside_it", []string{name + "=" + hers + "; " + name + ".admin=" + other}, alice.Subject, nil},
+		{"name_without_a_value_before_it", []string{"a,b," + name + "=" + hers + ",c"}, alice.Subject, []string{"a,b=; c="}},
 		{"commas_in_a_foreign_cookie", []string{"a=1,2,b=3; " + name + "=" + hers}, alice.Subject, []string{"a=1,2,b=3"}},
 		{"nothing_of_ours", []string{"a=1"}, "", nil},
 		{"space_before_the_name_CK-A02", []string{"\u2000" + name + "=" + his + "; " + name + "=" + hers}, alice.Subject, nil},
@@ -314,6 +315,21 @@ func TestCookiesOnPublicPages(t *testing.T) {
 	}
 	if got := w.store.count("load") - loads; got != 0 {
 		t.Errorf("the store was asked %d times", got)
+	}
+}
+
+// TestHostileCookies: reading cookies costs what their length costs.
+func TestHostileCookies(t *testing.T) {
+	w := quickWorld(t)
+	for _, part := range []string{",", "A,", ";", "=", "a=,", ",countersign", ", countersign=,", "countersign=;", "\t"} {
+		line := strings.Repeat(part, 16<<10/len(part))
+		began := time.Now()
+		for range 10 {
+			w.check(t, with(page("/public/x"), "cookie", line))
+		}
+		if took := time.Since(began) / 10; took > 50*time.Millisecond { // quadratic, it takes 300 ms and more
+			t.Errorf("16 KiB of %q take %v", part, took)
+		}
 	}
 }
 

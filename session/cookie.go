@@ -69,29 +69,24 @@ func ReadCookies(lines []string) []Cookie {
 	return cookies
 }
 
-// nextPair cuts the first pair off a line.
+// nextPair cuts the first pair off a line. It looks at each byte a fixed number
+// of times: a header may hold thousands of commas.
 func nextPair(line string) (pair, rest string) {
-	end := strings.IndexByte(line, ';')
-	if end < 0 {
-		end = len(line)
-	}
-	pair = line[:end]
-	for comma := strings.IndexByte(pair, ','); comma >= 0; {
-		name, _, _ := strings.Cut(pair[:comma], "=")
-		next, _, _ := strings.Cut(pair[comma+1:], "=")
-		if ours(name) || ours(next) {
+	pair, rest, _ = strings.Cut(line, ";")
+	mine := names(pair)
+	for comma := range len(pair) {
+		if pair[comma] == ',' && (mine || names(pair[comma+1:])) {
 			return pair[:comma], line[comma+1:]
 		}
-		following := strings.IndexByte(pair[comma+1:], ',')
-		if following < 0 {
-			break
-		}
-		comma += 1 + following
 	}
-	if end == len(line) {
-		return pair, ""
-	}
-	return pair, line[end+1:]
+	return pair, rest
+}
+
+// names reports whether what stands before the next comma names a cookie of ours.
+func names(s string) bool {
+	part, _, _ := strings.Cut(s, ",")
+	name, _, _ := strings.Cut(part, "=")
+	return ours(name)
 }
 
 // ours reports whether a cookie's name is taken by Countersign. It is generous:

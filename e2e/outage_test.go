@@ -4,6 +4,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/session/redis/redistest"
 )
 
 // Envoy asks, and nobody is there to answer.
@@ -21,11 +23,14 @@ func TestNothingPassesWhileCountersignIsGone(t *testing.T) {
 		{"killed", func(t *testing.T, c *countersign) {
 			t.Helper()
 			c.signal(t, syscall.SIGKILL)
+			if err := c.stop(); err == nil {
+				t.Error("it ended well, although it was killed")
+			}
 		}},
 		// It is there, and does not move.
 		{"frozen", func(t *testing.T, c *countersign) {
 			t.Helper()
-			c.signal(t, syscall.SIGSTOP)
+			redistest.FreezeProcess(t, c.process.Process.Pid)
 			t.Cleanup(func() { c.signal(t, syscall.SIGCONT) })
 		}},
 	} {

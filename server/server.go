@@ -128,7 +128,7 @@ func (s *Server) makeSigner(c config.Mint) error {
 func (s *Server) makeAuthorizer(c *config.Config) error {
 	byName := map[string]*oidc.Provider{}
 	for _, pc := range c.Providers {
-		pc.Log = s.log.With(slog.String("provider", pc.Name))
+		pc.Log = s.log
 		p, err := oidc.New(pc)
 		if err != nil {
 			return fmt.Errorf("provider %s: %w", pc.Name, err)

@@ -88,7 +88,7 @@ func (s *Server) Restart() {
 // new ones, but nothing is answered until Thaw.
 func (s *Server) Freeze() {
 	s.tb.Helper()
-	s.signal(syscall.SIGSTOP)
+	FreezeProcess(s.tb, s.cmd.Process.Pid)
 	s.frozen = true
 }
 

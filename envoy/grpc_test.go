@@ -95,7 +95,7 @@ func TestUndecodable(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			out := new(authv3.CheckResponse)
-			err := conn.Invoke(t.Context(), authv3.Authorization_Check_FullMethodName, nil, out, grpc.ForceCodec(sending(tt.wire)))
+			err := conn.Invoke(t.Context(), authv3.Authorization_Check_FullMethodName, page("/"), out, grpc.ForceCodec(sending(tt.wire)))
 			if err != nil {
 				t.Fatalf("Check failed, which obeys failure_mode_allow: %v", err)
 			}

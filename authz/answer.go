@@ -81,9 +81,11 @@ func page(d *Decision, v *visit) Page {
 	case Forbidden:
 		p.Explain = v.rule.Explain
 		p.Account = v.caller.Session.Identity.Account()
-		p.RetryURL = ""
-		p.SwitchURL = app.address(app.Prefix + "/start?prompt=select_account")
-		p.SignOutURL = app.address(app.Prefix + "/sign_out")
+		if v.rule.Access != Denied { // which no account helps against
+			p.RetryURL = ""
+			p.SwitchURL = app.address(app.Prefix + "/start?prompt=select_account")
+			p.SignOutURL = app.address(app.Prefix + "/sign_out")
+		}
 	case LoginRefused:
 		p.SwitchURL = app.address(app.Prefix + "/start?prompt=select_account")
 	case LoginRequired:

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/mint"
@@ -53,7 +53,7 @@ type Authorizer struct {
 	Pages    Pages
 	Now      func() time.Time // nil: time.Now
 
-	logins sync.WaitGroup // exchanges that outlive their request
+	logins atomic.Int64 // exchanges under way, which outlive their request
 }
 
 // Check answers a request. It returns a complete Decision, whatever happens.
@@ -150,12 +150,14 @@ func (a *Authorizer) now() time.Time {
 // Wait returns when no login is under way any more, or with ctx. A server calls
 // it after its last request, so that no code is spent in vain.
 func (a *Authorizer) Wait(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { a.logins.Wait(); close(done) }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	tick := time.NewTicker(resultPoll)
+	defer tick.Stop()
+	for a.logins.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	return nil
 }

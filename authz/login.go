@@ -196,11 +196,13 @@ type loginResult struct {
 // stop waiting before the provider answers, and a code cannot be used twice.
 func (a *Authorizer) exchange(ctx context.Context, v visit, attempt oidc.Attempt, query url.Values) (loginResult, error) {
 	done := make(chan loginResult, 1)
-	a.logins.Go(func() {
+	a.logins.Add(1)
+	go func() {
+		defer a.logins.Add(-1)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
 		defer cancel()
 		done <- a.redeem(ctx, v, attempt, query)
-	})
+	}()
 	select {
 	case r := <-done:
 		return r, nil

@@ -42,11 +42,16 @@ func (s *Server) decide(ctx context.Context, req authz.Request) authz.Decision {
 	}
 	ctx, cancel := context.WithDeadline(ctx, now.Add(budget*checkShare/100))
 	answer := make(chan authz.Decision, 1)
-	s.running.Go(func() {
-		var d authz.Decision                     // denies, should the goroutine be ended from within
-		defer func() { answer <- d; cancel() }() // in this order: an answer beats the end of ctx
+	s.running.Add(1)
+	go func() {
+		var d authz.Decision // denies, should the goroutine be ended from within
+		defer func() {
+			answer <- d // before the end of ctx, which it beats
+			cancel()
+			s.running.Add(-1)
+		}()
 		d = s.ask(ctx, req)
-	})
+	}()
 	select {
 	case d := <-answer:
 		return d
@@ -65,10 +70,10 @@ func (s *Server) lastCall(ctx context.Context, answer chan authz.Decision, end t
 	case <-timer.C:
 	}
 	s.late.Add(1)
-	s.running.Go(func() {
+	go func() {
 		<-answer
 		s.late.Add(-1)
-	})
+	}()
 	return s.unanswered(ctx, errLate)
 }
 

@@ -9,8 +9,8 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
+	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
@@ -29,8 +29,8 @@ type Server struct {
 	Log      *slog.Logger // nil: nothing is logged
 	Panicked func()       // called once per panic that was recovered; nil: nothing
 
-	late    atomic.Int64 // checks that were answered for before they ended
-	running sync.WaitGroup
+	running atomic.Int64 // checks under way
+	late    atomic.Int64 // of these, checks that were answered for before they ended
 }
 
 var _ authv3.AuthorizationServer = (*Server)(nil)
@@ -58,15 +58,21 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (out *authv
 // Wait returns when no check is running any more, or with ctx. A check can
 // outlive its answer: see [Server.Check] and the caller's deadline.
 func (s *Server) Wait(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { s.running.Wait(); close(done) }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	tick := time.NewTicker(waitPoll)
+	defer tick.Stop()
+	for s.running.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	return nil
 }
+
+// waitPoll is how often Wait looks. It need not be quick, and a sync.WaitGroup
+// does not allow a check to begin while somebody waits.
+const waitPoll = 10 * time.Millisecond
 
 // refuse answers a message that says nothing about a request. The Checker is
 // asked about the zero Request, which is malformed, so that the answer is logged

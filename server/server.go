@@ -57,6 +57,7 @@ type Server struct {
 	metrics    *metrics.Metrics
 	ready      *readiness
 
+	checks       *envoy.Server
 	grpc         *grpc.Server
 	grpcHealth   *envoy.Health
 	http, health *http.Server
@@ -158,7 +159,8 @@ func (s *Server) makeServers() {
 			dependency{"provider " + p.Name(), func(context.Context) error { return p.Ready() }})
 	}
 	checker := authz.Logged{Next: s.metrics.Checker(s.authorizer), Log: s.log}
-	s.grpc, s.grpcHealth = envoy.NewServer(&envoy.Server{Checker: checker, Log: s.log})
+	s.checks = &envoy.Server{Checker: checker, Log: s.log}
+	s.grpc, s.grpcHealth = envoy.NewServer(s.checks)
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -242,7 +244,7 @@ func (s *Server) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	s.stopGRPC(ctx)
-	err := errors.Join(s.http.Shutdown(ctx), s.authorizer.Wait(ctx), s.health.Shutdown(ctx))
+	err := errors.Join(s.http.Shutdown(ctx), s.checks.Wait(ctx), s.authorizer.Wait(ctx), s.health.Shutdown(ctx))
 	s.log.Info("stopped")
 	return err
 }

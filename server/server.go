@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -198,8 +199,28 @@ func (s *Server) JWKS() []byte { return s.signer.JWKS() }
 // server stops taking new ones.
 const drainTimeout = 25 * time.Second
 
+// firstLook is how long a server that starts waits for its providers. One that
+// served before it knows them would turn away whoever wants to sign in.
+const firstLook = time.Second
+
+// awaitProviders returns when all providers are known, or have had their time.
+func (s *Server) awaitProviders(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for slices.ContainsFunc(s.providers, func(p *oidc.Provider) bool { return p.Ready() != nil }) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // Run serves until ctx ends, then drains: it says that it leaves, goes on
 // answering for DrainDelay, takes no new requests, and lets those under way end.
+// Requests that come while it looks for its providers wait for a second at most.
 func (s *Server) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -208,6 +229,7 @@ func (s *Server) Run(ctx context.Context) error {
 		group.Go(func() error { return ignoreCanceled(p.Run(background)) })
 	}
 	group.Go(func() error { return ignoreCanceled(s.vault.Run(background)) })
+	s.awaitProviders(failed)
 	s.grpcHealth.Set(true)
 	group.Go(func() error { return s.grpc.Serve(s.listeners.grpc) })
 	for server, listener := range map[*http.Server]net.Listener{s.http: s.listeners.http, s.health: s.listeners.health} {

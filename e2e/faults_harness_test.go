@@ -396,6 +396,18 @@ func (all shots) slowest() time.Duration {
 	return most
 }
 
+// median is the time within which half of the answers came.
+func (all shots) median() time.Duration {
+	var took []time.Duration
+	for _, s := range all {
+		took = append(took, s.took)
+	}
+	if slices.Sort(took); len(took) == 0 {
+		return 0
+	}
+	return took[len(took)/2]
+}
+
 // mustAll fails the test for each kind of answer that is not as it should be,
 // and if there is none at all.
 func (all shots) mustAll(t *testing.T, what string, status int) {

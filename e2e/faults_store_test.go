@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,9 +16,10 @@ const (
 	transition   = 250 * time.Millisecond // after a fault, a request may meet either
 	maxAnswer    = time.Second            // half of what Envoy's recommended wiring waits
 	maxRecovery  = 5 * time.Second
-	loadRate     = 320 // requests a second, two thirds of them with the cookie
-	leastRate    = 200 // of those with the cookie
-	maxGoroutine = 700 // of Countersign: four for each request under way, and its own
+	loadRate     = 320                    // requests a second, two thirds of them with the cookie
+	leastRate    = 200                    // of those with the cookie
+	maxGoroutine = 400                    // of Countersign: four for each request under way, and its own
+	usualAnswer  = 100 * time.Millisecond // most do not wait for a Redis that is known to be away
 )
 
 func TestRedisAway(t *testing.T) {
@@ -60,8 +62,9 @@ func TestRedisAway(t *testing.T) {
 			if status != http.StatusOK {
 				t.Errorf("/readyz is %d: %s", status, ready)
 			}
-			if n := server.metric(t, "go_goroutines", ""); n > maxGoroutine {
-				t.Errorf("%d goroutines", n)
+			goroutines := server.metric(t, "go_goroutines", "")
+			if goroutines > maxGoroutine {
+				t.Errorf("%d goroutines", goroutines)
 			}
 			time.Sleep(time.Until(away.Add(outage)))
 
@@ -75,6 +78,7 @@ func TestRedisAway(t *testing.T) {
 
 			all.mustStayShut(t, away, stillAway, back)
 			wantOpenLoop(t, all, away, stillAway)
+			t.Logf("%d goroutines half-way through", goroutines)
 			if n := server.decided(t, "store_unavailable") - refused; n < leastRate*int(outage/time.Second)*3/4 {
 				t.Errorf("store_unavailable was counted %d times", n)
 			}
@@ -128,13 +132,22 @@ func (all shots) mustStayShut(t *testing.T, away, stillAway, back time.Time) {
 	signedIn.between(began, away).mustAll(t, "the cookie before", 200)
 	shut := signedIn.between(away.Add(transition), stillAway)
 	shut.mustAll(t, "the cookie during the outage", 503)
+	strange := map[string]int{}
 	for _, s := range signedIn {
-		if s.err != nil || s.status != 200 && s.status != 503 {
-			t.Errorf("the cookie met %d, %v", s.status, s.err)
+		switch {
+		case s.err != nil:
+			strange[s.err.Error()]++
+		case s.status == 503 && (s.header.Get("Retry-After") != "5" || s.header.Get("Set-Cookie") != ""):
+			strange["503, with a cookie or without the right Retry-After"]++
+		case s.status != 200 && s.status != 503:
+			strange[strconv.Itoa(s.status)]++
 		}
-		if s.status == 503 && (s.header.Get("Retry-After") != "5" || s.header.Get("Set-Cookie") != "") {
-			t.Errorf("a 503 with Retry-After %q, setting cookies: %v", s.header.Get("Retry-After"), s.header.Get("Set-Cookie") != "")
-		}
+	}
+	for what, n := range strange {
+		t.Errorf("the cookie met %d times: %s", n, what)
+	}
+	if usual := shut.median(); usual > usualAnswer {
+		t.Errorf("half of the answers during the outage took longer than %v", usual)
 	}
 	var last time.Time // that a request was sent which failed
 	for _, s := range signedIn {
@@ -147,8 +160,8 @@ func (all shots) mustStayShut(t *testing.T, away, stillAway, back time.Time) {
 		t.Errorf("the cookie was refused until %v after Redis came back", recovery)
 	}
 	signedIn.between(back.Add(max(0, recovery)+time.Millisecond), ended).mustAll(t, "the cookie afterwards", 200)
-	t.Logf("slowest answers: with the cookie %v during the outage, %v at all; public %v; nobody %v. Back after %v",
-		shut.slowest(), signedIn.slowest(), all.of("public").slowest(), all.of("nobody").slowest(), recovery)
+	t.Logf("answers with the cookie during the outage: usual %v, slowest %v; slowest at all %v; public %v; nobody %v. Back after %v",
+		shut.median(), shut.slowest(), signedIn.slowest(), all.of("public").slowest(), all.of("nobody").slowest(), recovery)
 	if slowest := all.slowest(); slowest > maxAnswer {
 		t.Errorf("an answer took %v", slowest)
 	}

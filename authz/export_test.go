@@ -4,5 +4,5 @@ package authz
 // implementation.
 func Read(raw string) ([]string, bool) {
 	r, err := read(raw)
-	return r[:], err == nil
+	return r, err == nil
 }

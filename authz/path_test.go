@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/authz"
 )
 
-// slowReadings is another implementation of the three readings, made of other
+// slowReadings is another implementation of the three main readings, made of other
 // parts of the library.
 func slowReadings(raw string) ([]string, bool) {
 	if !strings.HasPrefix(raw, "/") || strings.ContainsFunc(raw, control) || strings.Contains(raw, "#") {
@@ -140,8 +140,8 @@ func TestReadings(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			want, ok := []string{tt.raw, tt.once, tt.twice}, tt.once != ""
-			if got, read := authz.Read(tt.raw); read != ok || ok && !slices.Equal(got, want) {
-				t.Errorf("read(%q) = %q, %t, want %q, %t", tt.raw, got, read, want, ok)
+			if got, read := authz.Read(tt.raw); read != ok || ok && !contains(got, want) {
+				t.Errorf("read(%q) = %q, %t, want at least %q, %t", tt.raw, got, read, want, ok)
 			}
 			if got, read := slowReadings(tt.raw); read != ok || ok && !slices.Equal(got, want) {
 				t.Errorf("slowReadings(%q) = %q, %t, want %q, %t", tt.raw, got, read, want, ok)
@@ -273,7 +273,7 @@ func TestRoutes(t *testing.T) {
 		{"query_with_a_public_path_PN-A04", get("/admin?x=/public/a"), login, "admin"},
 		{"query_that_is_a_public_path_PN-A04", get("/admin?/health"), login, "admin"},
 		{"fragment_PN-A05", raw("app.test", "/admin#/public/"), authz.Malformed, ""},
-		{"escaped_fragment_PN-A05", raw("app.test", "/admin%23/assets/a.css"), login, "members"},
+		{"escaped_fragment_PN-A05", raw("app.test", "/admin%23/assets/a.css"), authz.Ambiguous, ""},
 		{"capitals_PN-A06", get("/PUBLIC/x"), login, "members"},
 		{"one_capital_PN-A06", get("/Health"), login, "members"},
 		{"parameter_PN-A07", raw("app.test", "/public;x/../admin"), authz.Ambiguous, ""},
@@ -437,7 +437,8 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// FuzzPath compares the readings with those of a slow implementation, and holds
+// FuzzPath compares the readings with those of a slow implementation and of known
+// servers, and holds
 // that no looser rule passes what a stricter one guards in any reading.
 func FuzzPath(f *testing.F) {
 	for _, seed := range []string{
@@ -452,21 +453,24 @@ func FuzzPath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p string) {
 		want, ok := slowReadings(p)
 		got, read := authz.Read(p)
-		if read != ok || ok && !slices.Equal(got, want) {
-			t.Fatalf("read(%q) = %q, %t, want %q, %t", p, got, read, want, ok)
+		if read != ok || ok && !contains(got, want) {
+			t.Fatalf("read(%q) = %q, %t, want at least %q, %t", p, got, read, want, ok)
 		}
 		if !ok || len(p) > 16<<10 {
 			return
 		}
 		w.log.clear()
 		d := w.check(t, raw("open.test", p))
-		guarded := slices.ContainsFunc(want, strict.Match)
+		if who := guardedByAReader(p); who != "" && d.Outcome == authz.Allow {
+			t.Errorf("Check(%q) = %s by %s, though %s reads %q", p, d.Reason, d.Rule, who, readers[who](p))
+		}
+		guarded := slices.ContainsFunc(got, strict.Match)
 		if guarded && d.Outcome == authz.Allow {
 			t.Errorf("Check(%q) = %s by %s, though a reading is %q", p, d.Reason, d.Rule, want)
 		}
-		login := slices.ContainsFunc(want, exactly("/oauth2/**").Match)
+		login := slices.ContainsFunc(got, exactly("/oauth2/**").Match)
 		if !guarded && !login && d.Reason != authz.Public {
-			t.Errorf("Check(%q) = %s, want public: no reading of %q is guarded", p, d.Reason, want)
+			t.Errorf("Check(%q) = %s, want public: no reading of %q is guarded", p, d.Reason, got)
 		}
 		for _, reading := range want {
 			if !loose.Match(reading) {

@@ -61,6 +61,8 @@ const (
 	maxCookieBytes = 16 << 10
 	maxTargetBytes = 16 << 10
 	maxReturnBytes = 512
+
+	maxOddPathBytes = 4 << 10 // of a path that must be read in several ways
 )
 
 // TooLarge reports whether r exceeds a bound.

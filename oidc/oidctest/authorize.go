@@ -126,7 +126,7 @@ func readAuthorization(q url.Values, acrs []string) (authorization, Refusal) {
 	case a.asks("none") && len(a.prompts) > 1:
 		return a, Refusal{"invalid_request", "prompt none stands alone"}
 	}
-	for _, acr := range strings.Fields(q.Get("acr_values")) {
+	for acr := range strings.FieldsSeq(q.Get("acr_values")) {
 		// A voluntary claim (OpenID Connect Core 1.0 §3.1.2.1): unknown levels are passed over.
 		if level := slices.Index(acrs, acr); level >= 0 {
 			a.wantLevel = level

@@ -28,8 +28,8 @@ func (p *Provider) serveEndSession(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	here := p.sessionOf(r)
-	switch {
-	case here.sid == "" || here.sid == g.sid:
+	switch here.sid {
+	case "", g.sid:
 		p.finish(w, r, g, g.sid)
 	default:
 		p.showConfirm(w, r, g)

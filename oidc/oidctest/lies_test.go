@@ -144,7 +144,7 @@ func TestNoLieIsWithoutARow(t *testing.T) {
 		}
 		for _, name := range fields(row.lies) {
 			told[name] = true
-			if fault, ok := reflect.ValueOf(row.lies).FieldByName(name).Interface().(oidctest.Fault); ok {
+			if fault, ok := reflect.TypeAssert[oidctest.Fault](reflect.ValueOf(row.lies).FieldByName(name)); ok {
 				for _, part := range fields(fault) {
 					told["Fault."+part] = true
 				}

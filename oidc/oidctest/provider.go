@@ -54,7 +54,7 @@ type Person struct {
 func (c Client) String() string { return c.ID }
 
 // String is the person's username: the password must not be printed.
-func (p Person) String() string { return p.Username }
+func (person Person) String() string { return person.Username }
 
 // Provider is an OpenID provider. Create it with [New] or [Serve]. Its methods
 // may be called at the same time, also while it serves.

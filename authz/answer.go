@@ -16,9 +16,7 @@ func (a *Authorizer) deny(v *visit, req Request, reason Reason, cause error) Dec
 	d := newDecision(reason)
 	d.Cause = cause
 	d.Client = http.Header{}
-	if retry := reason.answer().retryAfter; retry > 0 {
-		d.Client.Set("Retry-After", strconv.Itoa(retry))
-	}
+	d.hint()
 	if v != nil {
 		v.sign(&d)
 		describe(d.Client, v, req, reason)
@@ -27,11 +25,18 @@ func (a *Authorizer) deny(v *visit, req Request, reason Reason, cause error) Dec
 	return d
 }
 
+// hint says when to try again, where a reason knows.
+func (d *Decision) hint() {
+	if retry := d.Reason.answer().retryAfter; retry > 0 {
+		d.Client.Set("Retry-After", strconv.Itoa(retry))
+	}
+}
+
 // describe adds the headers that tell a program what it could do.
 func describe(h http.Header, v *visit, req Request, reason Reason) {
 	switch reason {
 	case LoginRequired:
-		challenge := `Bearer realm="` + realm(v.rule.App) + `"`
+		challenge := `Bearer realm="` + v.rule.App.id() + `"`
 		if req.Bearer() {
 			challenge += `, error="invalid_token"` // RFC 6750 §3.1
 		}
@@ -43,22 +48,13 @@ func describe(h http.Header, v *visit, req Request, reason Reason) {
 	}
 }
 
-// realm names an app in a challenge. Names are checked by the configuration;
-// a host holds no quote either.
-func realm(app *App) string {
-	if app.Name != "" {
-		return app.Name
-	}
-	return app.URL.Host
-}
-
 // write gives a decision its body.
 func (a *Authorizer) write(d *Decision, v *visit, req Request) {
 	protect(d.Client, d.ID)
 	switch {
 	case req.GRPC():
 		// Envoy would copy a body into grpc-message.
-	case req.ReadsPages():
+	case req.ReadsPages() && d.Reason != LoginRequired: // which no page is about, but a login
 		a.writePage(d, page(d, v))
 	default:
 		writeProblem(d)
@@ -142,10 +138,7 @@ func protect(h http.Header, id string) {
 
 // sign writes onto a decision whom and what it is about.
 func (v *visit) sign(d *Decision) {
-	d.App, d.Rule = v.rule.App.Name, v.rule.Name
-	if d.App == "" {
-		d.App = v.rule.App.URL.Host
-	}
+	d.App, d.Rule = v.rule.App.id(), v.rule.Name
 	if v.caller.signedIn(v.now, *v.rule) {
 		d.Subject = v.caller.Session.Identity.Subject
 		d.Session = v.caller.Session.ID

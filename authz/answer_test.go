@@ -19,7 +19,6 @@ import (
 func TestBrowserOrProgram(t *testing.T) {
 	const (
 		login   = "302 to the provider"
-		text    = "401 and a page"
 		problem = "401 and a problem document"
 		bare    = "401 and no body"
 	)
@@ -39,32 +38,32 @@ func TestBrowserOrProgram(t *testing.T) {
 		{"old_browser", http.MethodGet, html, login},
 		{"old_browser_in_capitals", http.MethodGet, []string{"accept", "Text/HTML"}, login},
 		{"from_another_site", http.MethodGet, append([]string{"sec-fetch-site", "cross-site"}, nav[2:]...), login},
-		{"iframe", http.MethodGet, meta("navigate", "iframe"), text},
-		{"frame", http.MethodGet, meta("navigate", "frame"), text},
+		{"iframe", http.MethodGet, meta("navigate", "iframe"), problem},
+		{"frame", http.MethodGet, meta("navigate", "frame"), problem},
 		{"object", http.MethodGet, meta("navigate", "object"), problem},
 		{"script_asks_ST-A09", http.MethodGet, meta("cors", "empty"), problem},
 		{"script_asks_for_html_ST-A09", http.MethodGet, meta("same-origin", "empty"), problem},
 		{"image_ST-A11", http.MethodGet, meta("no-cors", "image"), problem},
 		{"script_ST-A11", http.MethodGet, meta("no-cors", "script"), problem},
 		{"icon_ST-A11", http.MethodGet, []string{"sec-fetch-mode", "no-cors", "sec-fetch-dest", "image", "accept", "image/avif,*/*"}, problem},
-		{"only_the_site_is_told", http.MethodGet, append([]string{"sec-fetch-site", "none"}, html...), text},
-		{"only_the_destination_is_told", http.MethodGet, append([]string{"sec-fetch-dest", "document"}, html...), text},
+		{"only_the_site_is_told", http.MethodGet, append([]string{"sec-fetch-site", "none"}, html...), problem},
+		{"only_the_destination_is_told", http.MethodGet, append([]string{"sec-fetch-dest", "document"}, html...), problem},
 		{"json_ST-A09", http.MethodGet, []string{"accept", "application/json"}, problem},
 		{"anything", http.MethodGet, []string{"accept", "*/*"}, problem},
 		{"nothing_said", http.MethodGet, nil, problem},
-		{"form_ST-A10", http.MethodPost, nav, text},
+		{"form_ST-A10", http.MethodPost, nav, problem},
 		{"upload_ST-A10", http.MethodPost, []string{"content-type", "application/json"}, problem},
 		{"head", http.MethodHead, nav, bare},
 		{"head_of_a_program", http.MethodHead, nil, bare},
-		{"prefetch", http.MethodGet, append([]string{"sec-purpose", "prefetch"}, nav...), text},
-		{"prerender", http.MethodGet, append([]string{"sec-purpose", "prefetch;prerender"}, nav...), text},
-		{"preview", http.MethodGet, append([]string{"purpose", "preview"}, nav...), text},
-		{"old_prefetch", http.MethodGet, append([]string{"x-moz", "prefetch"}, nav...), text},
-		{"old_safari", http.MethodGet, append([]string{"x-purpose", "preview"}, nav...), text},
+		{"prefetch", http.MethodGet, append([]string{"sec-purpose", "prefetch"}, nav...), problem},
+		{"prerender", http.MethodGet, append([]string{"sec-purpose", "prefetch;prerender"}, nav...), problem},
+		{"preview", http.MethodGet, append([]string{"purpose", "preview"}, nav...), problem},
+		{"old_prefetch", http.MethodGet, append([]string{"x-moz", "prefetch"}, nav...), problem},
+		{"old_safari", http.MethodGet, append([]string{"x-purpose", "preview"}, nav...), problem},
 		{"grpc", http.MethodPost, []string{"content-type", "application/grpc", "te", "trailers"}, bare},
 		{"grpc_with_a_codec", http.MethodPost, []string{"content-type", "application/grpc+proto"}, bare},
 		{"grpc_web", http.MethodPost, append([]string{"content-type", "application/grpc-web-text"}, nav...), bare},
-		{"web_socket", http.MethodGet, append([]string{"upgrade", "websocket"}, nav...), text},
+		{"web_socket", http.MethodGet, append([]string{"upgrade", "websocket"}, nav...), problem},
 		{"web_socket_of_a_script", http.MethodGet, append([]string{"upgrade", "WebSocket"}, meta("websocket", "empty")...), problem},
 	}
 	w := newWorld(t)
@@ -138,7 +137,6 @@ func TestChallenge(t *testing.T) {
 func TestPage(t *testing.T) {
 	w := quickWorld(t)
 	hers, his, theirs := w.sessionOf(t, "", alice), w.sessionOf(t, "", bob), w.sessionOf(t, "", mallory)
-	frame := with(request(http.MethodGet, "/x"), "sec-fetch-mode", "navigate", "sec-fetch-dest", "iframe")
 	const (
 		start   = "https://app.test/oauth2/start"
 		another = "https://app.test/oauth2/start?prompt=select_account"
@@ -150,7 +148,6 @@ func TestPage(t *testing.T) {
 		req  authz.Request
 		want authz.Page
 	}{
-		{"frame_without_a_login", "", frame, authz.Page{Reason: authz.LoginRequired, App: "app.test", RetryURL: start}},
 		{"bob_is_no_admin", "", signed(page("/admin"), his), authz.Page{
 			Reason: authz.Forbidden, App: "app.test", Account: "bob@example.org",
 			Explain: "Ask the platform team for the admin group.", SwitchURL: another, SignOutURL: signOut,

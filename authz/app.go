@@ -1,12 +1,14 @@
 package authz
 
 import (
+	"cmp"
 	"errors"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/mint"
+	"github.com/countersign/countersign/oidc"
 )
 
 // App is one application behind the proxy. NewRoutes completes it; from then on
@@ -73,6 +75,15 @@ func (r *Rule) permits(c Caller) bool {
 	return r.App != nil && r.App.Allow.Permits(c.Session.Identity) && r.Allow.Permits(c.Session.Identity)
 }
 
+// id names the app among all that share the sessions: by its name or, where it
+// has none, by its host.
+func (a *App) id() string { return cmp.Or(a.Name, a.URL.Host) }
+
+// trusts reports whether an identity comes from the app's provider.
+func (a *App) trusts(who oidc.Identity) bool {
+	return !who.Nobody() && a.Provider != nil && who.Provider == a.Provider.Name()
+}
+
 // origin is the app's scheme and host, as in an Origin header (RFC 6454 §6.2).
 func (a *App) origin() string { return a.URL.Scheme + "://" + strings.ToLower(a.URL.Host) }
 
@@ -123,13 +134,23 @@ func Shadowed(rules []Rule) map[int]int {
 	shadowed := map[int]int{}
 	for later := range rules {
 		for earlier := range later {
-			if len(rules[earlier].Methods) == 0 && rules[earlier].Path.covers(rules[later].Path) {
+			if rules[earlier].takesMethodsOf(rules[later]) && rules[earlier].Path.covers(rules[later].Path) {
 				shadowed[later] = earlier
 				break
 			}
 		}
 	}
 	return shadowed
+}
+
+// takesMethodsOf reports whether r covers every method that other does.
+func (r *Rule) takesMethodsOf(other Rule) bool {
+	if len(r.Methods) == 0 {
+		return true
+	}
+	return len(other.Methods) > 0 && !slices.ContainsFunc(other.Methods, func(m string) bool {
+		return !slices.Contains(r.Methods, m)
+	})
 }
 
 // Describe says in words what a rule asks.

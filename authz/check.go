@@ -53,7 +53,8 @@ type Authorizer struct {
 	Pages    Pages
 	Now      func() time.Time // nil: time.Now
 
-	logins atomic.Int64 // exchanges under way, which outlive their request
+	logins  atomic.Int64 // exchanges under way, which outlive their request
+	waiting atomic.Int64 // requests that wait for another one's exchange
 }
 
 // Check answers a request. It returns a complete Decision, whatever happens.
@@ -106,7 +107,7 @@ func (a *Authorizer) act(ctx context.Context, v visit, verdict Verdict) Decision
 
 // caller finds out who asks, as far as the rule wants to know.
 func (a *Authorizer) caller(ctx context.Context, now time.Time, rule *Rule, req Request) (Caller, []session.Cookie) {
-	cookies := session.ReadCookies(req.Header.Values("cookie"))
+	cookies := session.ReadCookies(req.Header.Values("cookie"), req.Header.Has("sec-fetch-site"))
 	if !rule.asks(req) {
 		return Caller{}, cookies
 	}

@@ -137,10 +137,11 @@ func (r *Rule) asks(req Request) bool {
 	return r.Access == Required || r.Access == Optional
 }
 
-// signedIn reports whether c has a live session that was made for rule's app.
+// signedIn reports whether c has a live session that was made for rule's app, by
+// the provider that the app has now.
 func (c Caller) signedIn(now time.Time, rule Rule) bool {
-	return rule.App != nil && c.Session.App == rule.App.Name && c.Session.State(now) == session.Fresh &&
-		!c.Session.Identity.Nobody()
+	return rule.App != nil && c.Session.App == rule.App.id() && c.Session.State(now) == session.Fresh &&
+		rule.App.trusts(c.Session.Identity)
 }
 
 // foreign reports whether req names an origin that is not the app's. A request

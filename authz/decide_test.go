@@ -14,7 +14,7 @@ import (
 
 // theApp is one that lets in whoever has an address at example.org.
 var theApp = &authz.App{
-	Name: "app", URL: &url.URL{Scheme: "https", Host: "app.test"},
+	Name: "app", URL: &url.URL{Scheme: "https", Host: "app.test"}, Provider: quick{},
 	Allow: authz.Permission{AnyOf: []authz.Condition{{EmailDomains: []string{"example.org"}}}},
 }
 
@@ -118,7 +118,7 @@ func TestDecide(t *testing.T) {
 		{"socket_with_an_ended_session_UP-A01", time.Hour, rule(authz.Required), local, since(alice), verdict(authz.Forbid, authz.LoginRequired)},
 		{"page_of_another_site_is_a_link", 0, rule(authz.Required), with(page("/"), "origin", "https://evil.example"), since(alice), verdict(authz.Pass, authz.SignedIn)},
 
-		{"zero_app_permission", 0, withApp(rule(authz.Required), &authz.App{Name: "app", URL: theApp.URL}), page("/"), since(alice), verdict(authz.Forbid, authz.Forbidden)},
+		{"zero_app_permission", 0, withApp(rule(authz.Required), &authz.App{Name: "app", URL: theApp.URL, Provider: quick{}}), page("/"), since(alice), verdict(authz.Forbid, authz.Forbidden)},
 		{"zero_rule_permission", 0, authz.Rule{App: theApp}, page("/"), since(alice), verdict(authz.Forbid, authz.Forbidden)},
 		{"zero_rule", 0, authz.Rule{}, program("/"), since(alice), verdict(authz.Forbid, authz.LoginRequired)},
 		{"zero_request", 0, rule(authz.Required), authz.Request{}, nobody, verdict(authz.Forbid, authz.LoginRequired)},
@@ -188,3 +188,30 @@ func TestZeroValuesDeny(t *testing.T) {
 func verdict(a authz.Action, r authz.Reason) authz.Verdict {
 	return authz.Verdict{Action: a, Reason: r}
 }
+
+// A session is good for the app that it was made for, by the provider that the
+// app has now, and nowhere else.
+func TestSessionOfAnotherUnnamedApp(t *testing.T) {
+	weak := &authz.App{URL: &url.URL{Scheme: "https", Host: "low.test"}, Provider: quick{}, Allow: authz.Permission{Everyone: true}}
+	bank := &authz.App{URL: &url.URL{Scheme: "https", Host: "bank.test"}, Provider: quick{}, Allow: authz.Permission{Everyone: true}}
+	moved := &authz.App{URL: weak.URL, Provider: elsewhere{}, Allow: weak.Allow}
+	c := ofApp(since(alice), "low.test")
+	now := c.Session.Created
+	for _, tt := range []struct {
+		name string
+		app  *authz.App
+		want authz.Verdict
+	}{
+		{"at_home", weak, authz.Verdict{Action: authz.Pass, Reason: authz.SignedIn}},
+		{"at_another_app_HO-A05", bank, authz.Verdict{Action: authz.BeginLogin, Reason: authz.LoginRequired}},
+		{"after_the_provider_was_changed", moved, authz.Verdict{Action: authz.BeginLogin, Reason: authz.LoginRequired}},
+	} {
+		if got := authz.Decide(now, withApp(rule(authz.Required), tt.app), page("/"), c); got != tt.want {
+			t.Errorf("%s: Decide = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+type elsewhere struct{ quick }
+
+func (elsewhere) Name() string { return "another" }

@@ -83,7 +83,9 @@ func newDecisionID() string {
 func Failed(reason Reason, cause error) Decision {
 	d := newDecision(reason)
 	d.Client = http.Header{}
-	protect(d.Client, d.ID)
 	d.Cause = cause
+	d.hint()
+	protect(d.Client, d.ID)
+	writeProblem(&d)
 	return d
 }

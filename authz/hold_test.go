@@ -260,7 +260,7 @@ func (r *record) secret(values ...string) {
 }
 
 func (r *record) learnRequest(req authz.Request) {
-	for _, c := range session.ReadCookies(req.Header.Values("cookie")) {
+	for _, c := range session.ReadCookies(req.Header.Values("cookie"), false) {
 		if !strings.Contains(req.Target(), c.Value) {
 			r.secret(c.Value)
 		}

@@ -163,7 +163,7 @@ func FuzzCheck(f *testing.F) {
 			if host != "app.test" || !strings.HasPrefix(c.Name, attemptPrefix) || c.MaxAge < 0 {
 				continue
 			}
-			attempt, err := w.vault.OpenAttempt(c.Value, "", "https://app.test/oauth2/callback")
+			attempt, err := w.vault.OpenAttempt(c.Value, "app.test", "https://app.test/oauth2/callback")
 			if err != nil || !stays("https://app.test"+attempt.ReturnTo, "app.test") || !strings.HasPrefix(attempt.ReturnTo, "/") {
 				t.Errorf("%s: the login leads to %q: %v", describe(req), attempt.ReturnTo, err)
 			}

@@ -18,6 +18,7 @@ import (
 // Bounds on logins.
 const (
 	maxAttempts     = 8                // under way in one browser
+	maxWaiting      = 256              // for other requests' exchanges, in one process
 	exchangeTimeout = 20 * time.Second // for provider and store together
 	resultWait      = 10 * time.Second // for another request's exchange
 	resultPoll      = 50 * time.Millisecond
@@ -27,6 +28,9 @@ const (
 // attempt waits in a cookie.
 func (a *Authorizer) begin(v visit, reason Reason) Decision {
 	app := v.rule.App
+	if named := v.param("provider"); v.rule.endpoint == start && named != "" && named != app.Provider.Name() {
+		return a.deny(&v, v.req, NotFound, nil)
+	}
 	chooseAccount := reason == LoginStarted && v.param("prompt") == "select_account"
 	attempt, location, err := app.Provider.Begin(v.now, app.redirectURI(), v.returnTo(), chooseAccount)
 	if err != nil {
@@ -37,7 +41,7 @@ func (a *Authorizer) begin(v visit, reason Reason) Decision {
 		d.Client.Add("Set-Cookie", session.SetCookie(name, "", -1, app.secure()))
 	}
 	name := session.AttemptCookieName(app.Name, attemptTag(attempt.State), app.secure())
-	value := a.Sessions.SealAttempt(attempt, app.Name, app.redirectURI())
+	value := a.Sessions.SealAttempt(attempt, app.id(), app.redirectURI())
 	d.Client.Add("Set-Cookie", session.SetCookie(name, value, int(oidc.AttemptLife.Seconds()), app.secure()))
 	return d
 }
@@ -53,14 +57,16 @@ func attemptTag(state oidc.Secret) string {
 // finds room: those that do not open any more, and the oldest.
 func (a *Authorizer) surplusAttempts(v visit) []string {
 	app := v.rule.App
-	prefix := session.AttemptCookieName(app.Name, "", app.secure()) + "."
+	prefix := session.AttemptCookieName(app.Name, "", app.secure())
 	var surplus, live []string
 	var oldest []time.Time
 	for _, c := range v.cookies {
-		if !strings.HasPrefix(c.Name, prefix) || len(live)+len(surplus) == 4*maxAttempts {
+		tag, ok := strings.CutPrefix(c.Name, prefix)
+		if !ok || strings.Contains(tag, ".") || // another app's, if this one has no name
+			len(live)+len(surplus) == 4*maxAttempts {
 			continue
 		}
-		attempt, err := a.Sessions.OpenAttempt(c.Value, app.Name, app.redirectURI())
+		attempt, err := a.Sessions.OpenAttempt(c.Value, app.id(), app.redirectURI())
 		if err != nil || attempt.Expired(v.now) {
 			surplus = append(surplus, c.Name)
 			continue
@@ -130,7 +136,7 @@ func (v *visit) param(name string) string {
 // once and every arrival ends alike.
 func (a *Authorizer) finish(ctx context.Context, v visit) Decision {
 	query, err := url.ParseQuery(v.req.Query)
-	if err != nil || len(query["state"]) != 1 || query.Get("state") == "" {
+	if err != nil || len(query["state"]) != 1 || query.Get("state") == "" || len(query["code"])+len(query["error"]) != 1 {
 		return a.deny(&v, v.req, Malformed, err)
 	}
 	attempt, name, err := a.attempt(v, oidc.Secret(query.Get("state")))
@@ -153,10 +159,8 @@ func (a *Authorizer) finish(ctx context.Context, v visit) Decision {
 	switch {
 	case err == nil:
 		return a.finished(v, attempt, name, r)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil || errors.Is(err, errNoResult):
 		return a.stillExchanging(v, err)
-	case errors.Is(err, errNoResult):
-		return a.deny(&v, v.req, LoginExpired, err)
 	}
 	return a.deny(&v, v.req, StoreUnavailable, err)
 }
@@ -174,7 +178,7 @@ func (a *Authorizer) attempt(v visit, state oidc.Secret) (oidc.Attempt, string, 
 	if !ok {
 		return oidc.Attempt{}, "", errNoAttempt
 	}
-	attempt, err := a.Sessions.OpenAttempt(value, app.Name, app.redirectURI())
+	attempt, err := a.Sessions.OpenAttempt(value, app.id(), app.redirectURI())
 	if err != nil {
 		return oidc.Attempt{}, "", err
 	}
@@ -224,7 +228,7 @@ func (a *Authorizer) redeem(ctx context.Context, v visit, attempt oidc.Attempt, 
 	if err != nil {
 		return loginResult{Reason: loginReason(err), Cause: err.Error()}
 	}
-	token, _, err := a.Sessions.Create(ctx, a.now(), app.Name, grant)
+	token, _, err := a.Sessions.Create(ctx, a.now(), app.id(), grant)
 	if err != nil {
 		return loginResult{Reason: StoreUnavailable, Cause: err.Error()}
 	}
@@ -259,13 +263,17 @@ func loginReason(err error) Reason {
 
 var errNoResult = errors.New("login attempt: no result of the first arrival yet")
 
-// awaitResult waits for the exchange that another request began.
+// awaitResult waits for the exchange that another request began, asking the
+// store ever less often.
 func (a *Authorizer) awaitResult(ctx context.Context, attempt oidc.Attempt) (loginResult, error) {
+	if a.waiting.Add(1) > maxWaiting {
+		a.waiting.Add(-1)
+		return loginResult{}, errNoResult
+	}
+	defer a.waiting.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, resultWait)
 	defer cancel()
-	tick := time.NewTicker(resultPoll)
-	defer tick.Stop()
-	for {
+	for pause := resultPoll; ; pause += pause / 4 {
 		sealed, err := a.Sessions.Settled(ctx, attempt)
 		if err == nil {
 			var r loginResult
@@ -276,7 +284,7 @@ func (a *Authorizer) awaitResult(ctx context.Context, attempt oidc.Attempt) (log
 			return loginResult{}, err
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return loginResult{}, errNoResult
 		}

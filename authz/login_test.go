@@ -265,13 +265,13 @@ func TestCallbackRefused(t *testing.T) {
 	}{
 		{"no_state_ST-A01", query(func(q url.Values) { q.Del("state") }), authz.Malformed, 0},
 		{"empty_state_ST-A01", query(func(q url.Values) { q.Set("state", "") }), authz.Malformed, 0},
-		{"no_code_ST-A01", query(func(q url.Values) { q.Del("code") }), authz.LoginInvalid, 0},
+		{"no_code_ST-A01", query(func(q url.Values) { q.Del("code") }), authz.Malformed, 0},
 		{"empty_code_ST-A01", query(func(q url.Values) { q.Set("code", "") }), authz.LoginInvalid, 0},
 		{"nothing_ST-A01", query(func(q url.Values) { clear(q) }), authz.Malformed, 0},
 		{"query_that_cannot_be_read", func(_ *world, _ *browser, u url.URL) url.URL { u.RawQuery += "&a;b"; return u }, authz.Malformed, 0},
 		{"two_states_ST-A07", query(func(q url.Values) { q.Add("state", "b") }), authz.Malformed, 0},
 		{"same_state_twice_ST-A07", query(func(q url.Values) { q.Add("state", q.Get("state")) }), authz.Malformed, 0},
-		{"two_codes_ST-A07", query(func(q url.Values) { q.Add("code", "y") }), authz.LoginInvalid, 0},
+		{"two_codes_ST-A07", query(func(q url.Values) { q.Add("code", "y") }), authz.Malformed, 0},
 		{"state_of_nobody_ST-A08", query(func(q url.Values) { q.Set("state", "x") }), authz.LoginExpired, 0},
 		{"another_browser_ST-A02", func(_ *world, b *browser, u url.URL) url.URL { clear(b.jars); return u }, authz.LoginExpired, 0},
 		{"attempt_changed", func(_ *world, b *browser, u url.URL) url.URL {

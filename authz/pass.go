@@ -50,16 +50,17 @@ func identityHeaders(apps []*App) []string {
 }
 
 // canonicalName folds the spellings of a header name that upstreams read as one
-// (CVE-2025-64484, CVE-2026-33433): lower case, and "-" for "_" and ".".
+// (CVE-2025-64484, CVE-2026-33433): lower case, and "-" for whatever is no letter
+// or digit, as CGI variables have it.
 func canonicalName(name string) string {
 	return strings.Map(func(c rune) rune {
 		switch {
-		case c == '_' || c == '.':
-			return '-'
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			return c
 		case 'A' <= c && c <= 'Z':
 			return c + 'a' - 'A'
 		}
-		return c
+		return '-'
 	}, name)
 }
 
@@ -103,7 +104,7 @@ func (r *Routes) edits(v visit, reason Reason, assertion string) HeaderEdits {
 			e.remove(f.Name)
 		}
 	}
-	if target == authorization && assertion == "" && reason != Passthrough {
+	if v.claimsAuthorization() && (target != authorization || assertion == "") && reason != Passthrough {
 		e.remove(authorization)
 	}
 	if assertion != "" {
@@ -117,6 +118,12 @@ func (r *Routes) edits(v visit, reason Reason, assertion string) HeaderEdits {
 		}
 	}
 	return e
+}
+
+// claimsAuthorization reports whether the app's upstream expects a token of ours
+// in the Authorization header, so that it must see no other there.
+func (v *visit) claimsAuthorization() bool {
+	return v.rule.Token.Header == authorization || v.rule.App.Token.Header == authorization
 }
 
 // saysWho reports whether a canonical name is one that only we may set.

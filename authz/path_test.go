@@ -351,8 +351,9 @@ func TestRoutes(t *testing.T) {
 				t.Errorf("Check = %s by %q, want %s by %q", d.Reason, d.Rule, tt.want, tt.rule)
 			}
 			endpoint := slices.Contains([]string{"start", "callback", "unknown"}, tt.rule)
-			if got := w.Routes.Endpoint(tt.req); got != endpoint {
-				t.Errorf("Endpoint = %t, want %t", got, endpoint)
+			upstream := d.Rule != "" && !endpoint || d.Reason == authz.NoRule
+			if got := w.Routes.Upstream(tt.req); got != upstream {
+				t.Errorf("Upstream = %t, want %t", got, upstream)
 			}
 		})
 	}

@@ -47,6 +47,9 @@ func ParseRegexp(s string) (Pattern, error) {
 	if s == "" {
 		return Pattern{}, errors.New("must not be empty")
 	}
+	if _, err := regexp.Compile(s); err != nil { // by itself, so that it cannot close our group
+		return Pattern{}, fmt.Errorf("is no RE2 expression: %w", err)
+	}
 	re, err := regexp.Compile(`\A(?:` + s + `)\z`)
 	if err != nil {
 		return Pattern{}, fmt.Errorf("is no RE2 expression: %w", err)

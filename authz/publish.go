@@ -8,7 +8,9 @@ import "strings"
 // its host, or of the only one.
 func (a *Authorizer) Publish(req Request) Decision {
 	if req.Method != "GET" && req.Method != "HEAD" {
-		return Failed(WrongMethod, nil)
+		d := Failed(WrongMethod, nil)
+		d.Client.Set("Allow", "GET, HEAD")
+		return d
 	}
 	if len(a.Routes.apps) == 0 {
 		return Failed(NotFound, nil)

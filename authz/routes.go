@@ -77,12 +77,23 @@ func canonicalHost(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
+// methodName reports whether m is spelt as methods are. "post" is another method
+// than POST (RFC 9110 §9.1), but not to every upstream.
+func methodName(m string) bool {
+	for i := range len(m) {
+		if c := m[i]; (c < 'A' || c > 'Z') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return m != ""
+}
+
 // find picks the rule for a request. Where it finds none it says why.
 func (r *Routes) find(req Request) (*Rule, Reason) {
 	if req.TooLarge() || len(req.Path) > maxOddPathBytes && !plain(req.Path) {
 		return nil, TooLarge
 	}
-	if req.Method == "" || req.Host == "" {
+	if !methodName(req.Method) || req.Host == "" {
 		return nil, Malformed
 	}
 	here, ok := r.hosts[canonicalHost(req.Host)]
@@ -129,9 +140,9 @@ func first(rules []Rule, method, path string) *Rule {
 	return nil
 }
 
-// Endpoint reports whether every reading of a request's path leads to an
-// endpoint of ours. A transport that serves nothing else asks this first.
-func (r *Routes) Endpoint(req Request) bool {
-	rule, _ := r.find(req)
-	return rule != nil && rule.endpoint != none
+// Upstream reports whether a request is for an upstream, and not for an endpoint
+// of ours or for nobody. A transport that has no upstream asks this first.
+func (r *Routes) Upstream(req Request) bool {
+	rule, reason := r.find(req)
+	return rule != nil && rule.endpoint == none || reason == NoRule
 }

@@ -32,7 +32,7 @@ func (a *Authorizer) endSession(ctx context.Context, v visit) Decision {
 	location, state := done, oidc.NewSecret().Reveal()
 	if token, ok := sessionToken(app, v.cookies); ok {
 		grant, err := a.Sessions.Grant(ctx, token)
-		if err != nil && !errors.Is(err, session.ErrNotFound) {
+		if err != nil && !errors.Is(err, session.ErrNotFound) && !errors.Is(err, session.ErrUnknownKey) {
 			return a.deny(&v, v.req, StoreUnavailable, err)
 		}
 		if err := a.end(ctx, token.ID()); err != nil {

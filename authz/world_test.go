@@ -1,6 +1,7 @@
 package authz_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +34,7 @@ const (
 	clientSecret = "canary-client-secret"
 
 	sessionCookie = "__Host-countersign"
-	attemptPrefix = "__Host-countersign-login."
+	attemptPrefix = "__Host-countersign-login-"
 
 	absolute = 12 * time.Hour
 	idle     = time.Hour
@@ -291,7 +292,7 @@ func (w *world) learnSecrets() {
 // sessionOf is a cookie of somebody who signed in at an app a moment ago.
 func (w *world) sessionOf(tb testing.TB, app string, who oidctest.Person) string {
 	tb.Helper()
-	t, _, err := w.vault.Create(tb.Context(), w.clock.now(), app, oidc.Grant{Identity: identity(who), IDToken: "canary-id-token"})
+	t, _, err := w.vault.Create(tb.Context(), w.clock.now(), cmp.Or(app, "app.test"), oidc.Grant{Identity: identity(who), IDToken: "canary-id-token"})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -18,16 +18,11 @@ func CookieName(app string, secure bool) string {
 
 // AttemptCookieName is the name of the cookie that holds one login attempt.
 func AttemptCookieName(app, tag string, secure bool) string {
-	return cookieName(AttemptCookiePrefix(app), tag, secure)
-}
-
-// AttemptCookiePrefix is what the names of an app's attempt cookies hold before
-// their tag, behind "__Host-".
-func AttemptCookiePrefix(app string) string {
-	if app == "" {
-		return mark + "-login"
+	base := mark + "-login-"
+	if app != "" {
+		base += app + "."
 	}
-	return mark + "-login-" + app
+	return cookieName(base+tag, "", secure)
 }
 
 // SignOutCookieName is the name of the cookie that holds the state of a
@@ -46,40 +41,55 @@ func cookieName(base, suffix string, secure bool) string {
 	return base
 }
 
-// Cookie is a pair of a Cookie header (RFC 6265 §4.2.1), byte for byte.
-type Cookie struct{ Name, Value string }
+// Cookie is a pair of a Cookie header (RFC 6265 §4.2.1).
+type Cookie struct {
+	Name, Value string
 
-// ReadCookies splits the values of the Cookie header lines into pairs. Two
-// lines may have been joined by a comma on their way: a comma therefore also
-// ends a pair where a cookie of ours stands on one of its sides. Only spaces
-// and tabs around a pair are dropped, so that no other white space can turn a
-// foreign name into ours.
-func ReadCookies(lines []string) []Cookie {
+	text    string // the pair as it stood in the header
+	dubious bool   // it may be a part of another cookie's value
+}
+
+// ReadCookies splits the values of the Cookie header lines into pairs. Only
+// spaces and tabs around a pair are dropped, so that no other white space can
+// turn a foreign name into ours.
+//
+// Two lines may have been joined by a comma on their way: a comma therefore also
+// ends a pair where a cookie of ours stands on one of its sides. But a browser
+// sends one line (RFC 6265 §5.4), and a neighbouring domain could give it a
+// cookie such as x=1,__Host-countersign=…, past all that __Host- promises. So
+// what follows a comma is believed only of a program, not of a browser.
+func ReadCookies(lines []string, browser bool) []Cookie {
 	var cookies []Cookie
 	for _, line := range lines {
+		behindComma := false
 		for line != "" {
-			var pair string
-			pair, line = nextPair(line)
-			name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+			pair, rest, comma := nextPair(line)
+			pair = strings.Trim(pair, " \t")
+			name, value, _ := strings.Cut(pair, "=")
 			if name != "" || value != "" {
-				cookies = append(cookies, Cookie{strings.TrimRight(name, " \t"), strings.TrimLeft(value, " \t")})
+				cookies = append(cookies, Cookie{
+					Name: strings.TrimRight(name, " \t"), Value: strings.TrimLeft(value, " \t"),
+					text: pair, dubious: browser && behindComma,
+				})
 			}
+			line, behindComma = rest, comma
 		}
 	}
 	return cookies
 }
 
-// nextPair cuts the first pair off a line. It looks at each byte a fixed number
-// of times: a header may hold thousands of commas.
-func nextPair(line string) (pair, rest string) {
+// nextPair cuts the first pair off a line, and tells whether a comma ended it. It
+// looks at each byte a fixed number of times: a header may hold thousands of
+// commas.
+func nextPair(line string) (pair, rest string, comma bool) {
 	pair, rest, _ = strings.Cut(line, ";")
 	mine := names(pair)
-	for comma := range len(pair) {
-		if pair[comma] == ',' && (mine || names(pair[comma+1:])) {
-			return pair[:comma], line[comma+1:]
+	for i := range len(pair) {
+		if pair[i] == ',' && (mine || names(pair[i+1:])) {
+			return pair[:i], line[i+1:], true
 		}
 	}
-	return pair, rest
+	return pair, rest, false
 }
 
 // names reports whether what stands before the next comma names a cookie of ours.
@@ -116,9 +126,7 @@ func WithoutOurs(cookies []Cookie, keep string) string {
 		if b.Len() > 0 {
 			b.WriteString("; ")
 		}
-		b.WriteString(c.Name)
-		b.WriteByte('=')
-		b.WriteString(c.Value)
+		b.WriteString(c.text)
 	}
 	return b.String()
 }
@@ -129,7 +137,7 @@ func FindCookie(cookies []Cookie, name string) (string, bool) {
 	var value string
 	var found bool
 	for _, c := range cookies {
-		if c.Name != name {
+		if c.Name != name || c.dubious {
 			continue
 		}
 		if found && c.Value != value {

@@ -21,12 +21,12 @@ type Handler struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req := Request(r)
 	switch {
-	case h.Authorizer.Routes.Endpoint(req):
-		Write(w, h.Checker.Check(r.Context(), req))
 	case req.Path == "/.well-known/jwks.json" || req.Path == "/.well-known/openid-configuration":
 		Write(w, h.Authorizer.Publish(req))
-	default:
+	case h.Authorizer.Routes.Upstream(req):
 		Write(w, authz.Failed(authz.NotFound, nil))
+	default:
+		Write(w, h.Checker.Check(r.Context(), req))
 	}
 }
 

@@ -139,9 +139,9 @@ func TestOnlyEndpointsAreServed(t *testing.T) {
 		{"metadata_without_the_prefix", "app.test", "/.well-known/openid-configuration", 200},
 		{"metadata_of_the_only_app", "countersign:4180", "/.well-known/openid-configuration", 200},
 		{"the_app_itself", "app.test", "/", 404},
-		{"another_host", "evil.test", "/oauth2/start", 404},
+		{"another_host", "evil.test", "/oauth2/start", 421},
 		{"below_the_prefix_but_nothing", "app.test", "/oauth2/nothing", 404},
-		{"out_of_the_prefix_in_one_reading", "app.test", "/oauth2/%2e%2e/x", 404},
+		{"out_of_the_prefix_in_one_reading", "app.test", "/oauth2/%2e%2e/x", 400},
 		{"metrics_are_elsewhere", "app.test", "/metrics", 404},
 		{"profiles_are_nowhere", "app.test", "/debug/pprof/", 404},
 	} {

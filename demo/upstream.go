@@ -89,7 +89,7 @@ func from(r *http.Request) claims {
 	return c
 }
 
-// seen is what the API shows: what it learned, and every header that tried to
+// seenBy is what the API shows: what it learned, and every header that tried to
 // say who somebody is.
 type seenBy struct {
 	Learned         claims              `json:"learned"`

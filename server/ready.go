@@ -53,7 +53,6 @@ func (r *readiness) state(ctx context.Context) state {
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	s := r.state(req.Context())
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
 	if s.Status == "draining" {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}

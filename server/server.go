@@ -167,8 +167,16 @@ func (s *Server) makeServers() {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", s.ready)
 	mux.Handle("GET /metrics", s.metrics.Handler())
-	s.health = newHTTPServer(mux, s.log)
+	s.health = newHTTPServer(uncached(mux), s.log)
 	s.http = newHTTPServer(&web.Handler{Authorizer: s.authorizer, Checker: checker}, s.log)
+}
+
+// uncached says of every answer that it is good for this moment alone.
+func uncached(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // newHTTPServer bounds what a client may send and how long it may take.
@@ -267,6 +275,10 @@ func (s *Server) drain(ctx context.Context) error {
 	defer cancel()
 	s.stopGRPC(ctx)
 	err := errors.Join(s.http.Shutdown(ctx), s.checks.Wait(ctx), s.authorizer.Wait(ctx), s.health.Shutdown(ctx))
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("requests under way were cut off", slog.Duration("after", drainTimeout))
+		return errors.Join(s.http.Close(), s.health.Close())
+	}
 	s.log.Info("stopped")
 	return err
 }
@@ -318,5 +330,16 @@ func listen(at config.Address) (net.Listener, error) {
 			}
 		}
 	}
-	return new(net.ListenConfig).Listen(context.Background(), at.Network, at.Address)
+	l, err := new(net.ListenConfig).Listen(context.Background(), at.Network, at.Address)
+	if err != nil || at.Network != "unix" {
+		return l, err
+	}
+	if err := os.Chmod(at.Address, socketMode); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
+
+// socketMode lets the owner and the group ask, whatever the umask: Envoy joins
+// the group.
+const socketMode = 0o660

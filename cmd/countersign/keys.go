@@ -18,7 +18,7 @@ func newKeys() *cobra.Command {
 		Args:    noArguments,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	keys.AddCommand(newKeysGenerate())
+	keys.AddCommand(newKeysGenerate(), notYet("list"), notYet("rotate"))
 	return keys
 }
 

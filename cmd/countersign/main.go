@@ -71,6 +71,9 @@ short-lived JWT that it signed itself.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newServe(), newDemo(), newCheck(), newKeys(), newVersion())
+	for _, name := range []string{"explain", "probe", "sessions", "envoy", "import", "schema"} {
+		root.AddCommand(notYet(name))
+	}
 	return root
 }
 
@@ -83,6 +86,15 @@ func noArguments(c *cobra.Command, args []string) error {
 		return usageError{fmt.Errorf("unknown command %q", args[0])}
 	}
 	return usageError{fmt.Errorf("%s takes no arguments", c.Name())}
+}
+
+// notYet is a command that will be there: it says so, instead of that it is not
+// known.
+func notYet(name string) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Hidden: true, DisableFlagParsing: true,
+		RunE: func(*cobra.Command, []string) error { return fmt.Errorf("%s is not supported yet", name) },
+	}
 }
 
 func newVersion() *cobra.Command {

@@ -5,6 +5,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,6 +45,7 @@ under way end, and exits with status 0.`,
 			if err != nil {
 				return err
 			}
+			defer warnOfReload(log)()
 			return s.Run(c.Context())
 		},
 	}
@@ -49,6 +53,19 @@ under way end, and exits with status 0.`,
 	c.Flags().DurationVar(&drain, "drain-delay", 5*time.Second,
 		"how long to go on answering after SIGTERM: longer than Envoy's health check interval")
 	return c
+}
+
+// warnOfReload keeps SIGHUP, which asks for a reload, from ending the server. It
+// returns what ends that.
+func warnOfReload(log *slog.Logger) (stop func()) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		for range hup {
+			log.Warn("reload is not supported yet: the running configuration stays, restart to change it")
+		}
+	}()
+	return func() { signal.Stop(hup); close(hup) }
 }
 
 // newLogger writes one JSON object a line.
@@ -81,7 +98,7 @@ func newCheck() *cobra.Command {
 // describe says in words what a configuration means.
 func describe(w io.Writer, cfg *config.Config) {
 	for _, a := range cfg.Apps {
-		fmt.Fprintf(w, "app %s at %s, signed in by %s\n", a.Name, a.URL, a.ProviderName)
+		fmt.Fprintf(w, "app %s, signed in by %s\n", strings.TrimSpace(a.Name+" "+a.URL.String()), a.ProviderName)
 		for i, r := range a.Rules {
 			fmt.Fprintf(w, "  %2d. %s\n", i+1, r.Describe())
 		}

@@ -247,7 +247,7 @@ func stolen(t *testing.T, w *world, _ *person, callback string) *answer {
 func astray(_ *testing.T, _ *world, p *person, callback string) *answer {
 	var line []string
 	for name, value := range p.cookies() {
-		line = append(line, strings.Replace(name, "countersign-login", "countersign-login-other", 1)+"="+value)
+		line = append(line, strings.Replace(name, "countersign-login-", "countersign-login-other.", 1)+"="+value)
 	}
 	return p.get(strings.Replace(callback, host, "other.example.test", 1), "Cookie: "+strings.Join(line, "; "))
 }
@@ -267,12 +267,12 @@ func late(t *testing.T, w *world, p *person, callback string) *answer {
 	vault := &session.Vault{Sealer: keys}
 	const redirect = origin + "/oauth2/callback"
 	return p.changeAttempt(t, callback, func(value string) string {
-		attempt, err := vault.OpenAttempt(value, "", redirect)
+		attempt, err := vault.OpenAttempt(value, host, redirect)
 		if err != nil {
 			t.Fatalf("the attempt's cookie: %v", err)
 		}
 		attempt.Started = attempt.Started.Add(-11 * time.Minute)
-		return vault.SealAttempt(attempt, "", redirect)
+		return vault.SealAttempt(attempt, host, redirect)
 	})
 }
 

@@ -37,6 +37,10 @@ var disguises = []string{
 // "/x//.." is "/x/" to RFC 3986 §5.2.4, and "/" to who merges slashes first.
 var disguisesAsSent = []string{
 	"/x//../admin/u", "/x/y//../../admin/u",
+	// Only a part of the servers takes what follows /admin for "..": to the WHATWG
+	// URL Standard, the first of these is /admin/u.
+	"/x/../admin//../u", "/x/../admin/..;/u", "/x/../admin/..;v=1/u", `/x/../admin/..\u`, "/x/../admin/%2e%2e/u",
+	"/x/../admin/%252e%252e/u", "/x/../admin/..%2Fu", "/x/../admin/..%5Cu", "/x/../admin/..%3B/u",
 }
 
 func TestDisguisedPathNeverPasses(t *testing.T) {

@@ -31,8 +31,26 @@ func TestProviderAway(t *testing.T) {
 	if n := len(bob.cookies()[sessionCookie]); n != 0 {
 		t.Error("he has a session")
 	}
+	// Whoever comes now is not sent to a provider that is not there.
+	carol := w.browser(t)
+	for deadline := time.Now().Add(15 * time.Second); carol.get("/report").status != 503; {
+		if time.Now().After(deadline) {
+			t.Fatal("people are still sent to the provider")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	a = carol.get("/report").stopped(t, 503).page(t, "The sign-in service is not answering")
+	if got := a.header.Get("Retry-After"); got != "30" {
+		t.Errorf("Retry-After is %q, want 30", got)
+	}
 
 	w.idp.comeBack()
+	for deadline := time.Now().Add(5 * time.Second); carol.get("/report").status != 302; {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody is sent to the provider that is back")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	if got := bob.open("/report").want(t, 200).passed(t).target; got != "/report" {
 		t.Errorf("he ends on %s", got)
 	}

@@ -16,11 +16,12 @@ import (
 // lets the person choose another account or sign in again, whatever session it
 // has.
 //
-// It returns ErrUnavailable when the provider has not been discovered yet.
+// It returns ErrUnavailable when the provider has not been discovered yet, or is
+// known to be away.
 func (p *Provider) Begin(now time.Time, redirectURI, returnTo string, force bool) (Attempt, string, error) {
 	m := p.metadata.Load()
-	if m == nil {
-		return Attempt{}, "", p.Ready()
+	if err := p.Ready(); err != nil {
+		return Attempt{}, "", err
 	}
 	a := Attempt{
 		Provider: p.config.Name,

@@ -55,19 +55,19 @@ func (p *Provider) Run(ctx context.Context) error {
 		} else {
 			failures = 0
 		}
-		select {
-		case <-ctx.Done():
+		p.rest(ctx, wait)
+		if ctx.Err() != nil {
 			return nil
-		case <-time.After(wait):
 		}
 	}
 }
 
-// Ready returns nil once the provider has been discovered, else an error that
-// says what is wrong in words for an operator. It is ErrUnavailable.
+// Ready returns nil once the provider has been discovered and while it answers,
+// else an error that says what is wrong in words for an operator. It is
+// ErrUnavailable.
 func (p *Provider) Ready() error {
 	if p.metadata.Load() != nil {
-		return nil
+		return p.silent()
 	}
 	if problem := p.problem.Load(); problem != nil {
 		return fmt.Errorf("provider %s: %w", p.config.Name, *problem)
@@ -101,9 +101,14 @@ func (p *Provider) discover(ctx context.Context) error {
 	return p.keys.fetch(ctx)
 }
 
+// discoveryURL is where the metadata is (OpenID Connect Discovery 1.0 §4).
+func (p *Provider) discoveryURL() string {
+	return strings.TrimSuffix(p.config.Issuer, "/") + "/.well-known/openid-configuration"
+}
+
 func (p *Provider) fetchMetadata(ctx context.Context) (*metadata, error) {
 	const who = "discovery"
-	body, err := p.get(ctx, who, strings.TrimSuffix(p.config.Issuer, "/")+"/.well-known/openid-configuration")
+	body, err := p.get(ctx, who, p.discoveryURL())
 	if err != nil {
 		return nil, err
 	}

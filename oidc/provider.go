@@ -72,6 +72,8 @@ type Provider struct {
 
 	metadata atomic.Pointer[metadata] // nil until discovered
 	problem  atomic.Pointer[error]    // of the latest discovery; nil when there is none
+	silence  atomic.Pointer[error]    // why it is taken to be away; nil while it answers
+	doubts   chan struct{}            // holds a value when it should be probed now
 	exchange chan struct{}            // holds a value for each exchange under way
 	warnPKCE sync.Once
 }
@@ -98,6 +100,7 @@ func New(c Config) (*Provider, error) {
 		wanted:   wanted,
 		client:   newClient(c.Transport, c.Timeout),
 		exchange: make(chan struct{}, maxExchanges),
+		doubts:   make(chan struct{}, 1),
 	}
 	for _, a := range c.Algorithms {
 		p.algorithms = append(p.algorithms, jose.SignatureAlgorithm(a))

@@ -70,6 +70,7 @@ type reply struct {
 func (p *Provider) do(req *http.Request, who string) (reply, error) {
 	resp, err := p.client.Do(req)
 	if err != nil {
+		p.doubt()
 		return reply{}, unavailable(who, err)
 	}
 	defer resp.Body.Close()

@@ -32,7 +32,7 @@ func FuzzFinish_query(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		query, err := url.ParseQuery(raw)
 		if err != nil {
-			t.Skip()
+			return
 		}
 		before := w.Count(oidctest.TokenAsked)
 		a, _ := attempt()
@@ -79,7 +79,7 @@ func FuzzFinish_idToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, token string) {
 		encoded, err := json.Marshal(token)
 		if err != nil {
-			t.Skip()
+			return
 		}
 		w.SetLies(oidctest.Lies{Token: oidctest.Fault{
 			Body: `{"access_token":"at","token_type":"Bearer","id_token":` + string(encoded) + `}`,
@@ -115,7 +115,7 @@ func FuzzFinish_claims(f *testing.F) {
 	f.Fuzz(func(t *testing.T, changes []byte) {
 		claims := genuine()
 		if json.Unmarshal(changes, &claims) != nil || claims == nil {
-			t.Skip()
+			return
 		}
 		grant, err := w.present(t, w.sign(t, claims), "Bearer", nil)
 		if err != nil {

@@ -62,7 +62,7 @@ var reference = []key{
 	{"apps[].token.claims", "map of expressions", "", "Further claims: a quoted text (`'\"playground\"'`), a path (`user.email`, `user.claims.address.country`), or a path with what stands in for it (`user.claims.?roles.orValue([])`). Types are kept. What is not there is left out."},
 	{"apps[].rules", "list", "a login everywhere", "The first rule that covers path and method decides. Where none does, nobody passes. A rule that can never be reached is an error."},
 	{"apps[].rules[].name", "text", "its path", "Names the rule in logs and metrics."},
-	{"apps[].rules[].path", "path", "required", "Exact, or everything below it if it ends in `/**`; `*` is one segment. Paths begin at the root of the host."},
+	{"apps[].rules[].path", "path", "required", "Exact, or everything below it if it ends in `/**`; `*` is one segment. Paths begin at the root of the host. Letter case counts: `/admin/**` does not cover `/ADMIN`, so write both for an upstream that ignores case."},
 	{"apps[].rules[].path_regex", "RE2", "", "Instead of `path`: an expression for the whole path."},
 	{"apps[].rules[].methods", "list of methods", "all", "In upper case, as in `[GET, HEAD]`."},
 	{"apps[].rules[].access", "`required`, `optional`, `public` or `denied`", "`required`", "`optional` lets somebody without a session pass as nobody. `public` never looks at the session. `denied` lets nobody pass."},

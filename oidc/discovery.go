@@ -44,8 +44,7 @@ const (
 // then. What was read last stays good when reading it again fails. It returns
 // nil when ctx ends.
 func (p *Provider) Run(ctx context.Context) error {
-	failures := 0
-	for {
+	for failures := 0; ctx.Err() == nil; {
 		wait := discoverEvery
 		if err := p.discover(ctx); err != nil && ctx.Err() == nil {
 			p.config.Log.LogAttrs(ctx, slog.LevelWarn, "provider metadata or keys not read",
@@ -56,10 +55,8 @@ func (p *Provider) Run(ctx context.Context) error {
 			failures = 0
 		}
 		p.rest(ctx, wait)
-		if ctx.Err() != nil {
-			return nil
-		}
 	}
+	return nil
 }
 
 // Ready returns nil once the provider has been discovered and while it answers,

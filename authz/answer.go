@@ -84,8 +84,6 @@ func page(d *Decision, v *visit) Page {
 		}
 	case LoginRefused:
 		p.SwitchURL = app.address(app.Prefix + "/start?prompt=select_account")
-	case LoginRequired:
-		p.RetryURL = app.address(app.Prefix + "/start")
 	case StoreUnavailable, ProviderUnavailable:
 		if errors.Is(d.Cause, session.ErrUnknownKey) { // waiting may not help, a new session does
 			p.SwitchURL = app.address(app.Prefix + "/start")

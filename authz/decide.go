@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"errors"
 	"time"
 
 	"github.com/countersign/countersign/session"
@@ -109,7 +110,7 @@ func decideSignOut(rule Rule, req Request, c Caller) Verdict {
 		return Verdict{AskSignOut, SignedOut}
 	case !rule.sameOrigin(req):
 		return Verdict{Forbid, ForeignOrigin}
-	case c.Unknown != nil:
+	case c.Unknown != nil && !errors.Is(c.Unknown, session.ErrUnknownKey): // what cannot be opened can be ended
 		return Verdict{Forbid, StoreUnavailable}
 	}
 	return Verdict{EndSession, SignedOut}

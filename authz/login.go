@@ -20,7 +20,7 @@ const (
 	maxAttempts     = 8                // under way in one browser
 	maxWaiting      = 256              // for other requests' exchanges, in one process
 	exchangeTimeout = 20 * time.Second // for provider and store together
-	resultWait      = 10 * time.Second // for another request's exchange
+	resultWait      = 21 * time.Second // for another request's exchange: longer than one can take
 	resultPoll      = 50 * time.Millisecond
 )
 
@@ -104,6 +104,9 @@ func (v *visit) returnTo() string {
 // pathWithin returns path and query of an address of this app, or its home for
 // any other address.
 func (a *App) pathWithin(rd string) string {
+	if len(rd) > len(a.origin())+maxReturnBytes {
+		return a.home()
+	}
 	if rest, ok := strings.CutPrefix(rd, a.origin()); ok && strings.HasPrefix(rest, "/") {
 		rd = rest
 	}
@@ -159,8 +162,10 @@ func (a *Authorizer) finish(ctx context.Context, v visit) Decision {
 	switch {
 	case err == nil:
 		return a.finished(v, attempt, name, r)
-	case ctx.Err() != nil || errors.Is(err, errNoResult):
+	case ctx.Err() != nil || errors.Is(err, errCrowded):
 		return a.stillExchanging(v, err)
+	case errors.Is(err, errNoResult): // nor will there be one
+		return a.deny(&v, v.req, LoginExpired, err)
 	}
 	return a.deny(&v, v.req, StoreUnavailable, err)
 }
@@ -245,7 +250,7 @@ func (a *Authorizer) redeem(ctx context.Context, v visit, attempt oidc.Attempt, 
 func (a *Authorizer) settle(ctx context.Context, attempt oidc.Attempt, r loginResult) {
 	sealed, err := json.Marshal(r)
 	if err == nil {
-		// Without it the other arrivals of this callback wait in vain, and say so.
+		// Without it the other arrivals of this callback wait in vain, and end.
 		_ = a.Sessions.Settle(ctx, attempt, sealed)
 	}
 }
@@ -261,14 +266,17 @@ func loginReason(err error) Reason {
 	return ProviderUnavailable
 }
 
-var errNoResult = errors.New("login attempt: no result of the first arrival yet")
+var (
+	errNoResult = errors.New("login attempt: no result of the first arrival")
+	errCrowded  = errors.New("login attempt: too many wait for the results of others")
+)
 
 // awaitResult waits for the exchange that another request began, asking the
 // store ever less often.
 func (a *Authorizer) awaitResult(ctx context.Context, attempt oidc.Attempt) (loginResult, error) {
 	if a.waiting.Add(1) > maxWaiting {
 		a.waiting.Add(-1)
-		return loginResult{}, errNoResult
+		return loginResult{}, errCrowded
 	}
 	defer a.waiting.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, resultWait)

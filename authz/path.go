@@ -44,6 +44,11 @@ func read(raw string) ([]string, error) {
 			all.add(p)
 		}
 	}
+	for _, p := range slices.Clone(all) { // to a server behind one that resolved it
+		if again, _ := unescape(p, true); again != p {
+			all.add(again)
+		}
+	}
 	return all, nil
 }
 
@@ -63,7 +68,7 @@ func (r *readings) add(p string) {
 	}
 	for _, p := range []string{p, strings.ReplaceAll(p, `\`, "/")} {
 		r.note(p)
-		for _, q := range []string{p, withoutParameters(p), merged(p)} {
+		for _, q := range []string{p, withoutParameters(p), merged(p), merged(withoutParameters(p))} {
 			for _, q := range []string{withoutDots(q), withoutDots(spelledDots.Replace(q))} {
 				r.note(q)
 				r.note(merged(q))

@@ -27,6 +27,7 @@ var readers = map[string]func(string) string{
 	"strips_what_decodes": func(p string) string { return path.Clean(stripped(decoded(p))) },
 	"iis":                 func(p string) string { return path.Clean(backslashes(decoded(p))) },
 	"passes_decoded_on":   func(p string) string { return untilQuery(decoded(p)) },
+	"decodes_behind_a_proxy_that_resolves_alone": func(p string) string { return path.Clean(decoded(literalDots(p))) },
 	"decodes_behind_a_proxy_that_resolves": func(p string) string {
 		return path.Clean(decoded(path.Clean(decoded(p))))
 	},
@@ -84,7 +85,8 @@ func TestNoReaderIsLetPastAGuard(t *testing.T) {
 		"/x/../admin//../u", "/x//../admin/u", "/x/;/../admin/u", "/x/;a/../admin/u", "/x%2fy/../admin/u", "/a%2fb/../admin/u",
 		"/%61dmin/../u", "/admin%2f../u", "/x/..;%2fy/admin/u", "/admin%3fu", "/admin%23u", "/x/../admin/..;/u",
 		"/x/../admin/..;v=1/u", `/x/../admin/..\u`, "/x/../admin/%2e%2e/u", "/x/../admin/..%2Fu", "/x/../admin/..%5Cu",
-		"/x/../admin/..%3B/u", "/x/../admin/%252e%252e/u", "/admin;%2fu", "/x%5c..%5cadmin/u",
+		"/x/../admin/..%3B/u", "/x/../admin/%252e%252e/u", "/admin;%2fu", "/x%5c..%5cadmin/u", "/x/%3b/../admin/u", "/x/%3b/%2e%2e/admin/u", "/x/%3B/..%2fadmin/u",
+		"/p/x%2fy/../..%2fadmin/u", "/p/x%252fy/../..%252fadmin/u",
 	} {
 		t.Run(p, func(t *testing.T) {
 			guarded := false
@@ -110,7 +112,7 @@ func TestHostilePathHasABound(t *testing.T) {
 	w := quickWorld(t)
 	for _, part := range []string{"/%2e.;a", `/x\..//`, "/a;b%2f", "/%252e%252e/a", "//", "/.%2E/;/x", "/%3f/..%23"} {
 		long := "/" + strings.Repeat("x/", 1000)
-		if all, _ := authz.Read(long + strings.Repeat(part, 200)); len(all) > 100 {
+		if all, _ := authz.Read(long + strings.Repeat(part, 200)); len(all) > 150 {
 			t.Errorf("%q has %d readings", part, len(all))
 		}
 		if d := w.check(t, raw("open.test", long+strings.Repeat(part, 1500))); d.Reason != authz.TooLarge {

@@ -38,7 +38,8 @@ func (a *Authorizer) endSession(ctx context.Context, v visit) Decision {
 		if err := a.end(ctx, token.ID()); err != nil {
 			return a.deny(&v, v.req, StoreUnavailable, err)
 		}
-		if at, ok := app.Provider.EndSession(grant.IDToken, done, state); ok && grant.IDToken != "" {
+		// The ID token is for the provider that gave it, and no other.
+		if at, ok := app.Provider.EndSession(grant.IDToken, done, state); ok && app.trusts(v.caller.Session.Identity) {
 			location = at
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign/countersign/authz"
 	"github.com/countersign/countersign/oidc/oidctest"
+	"github.com/countersign/countersign/session"
 )
 
 const signOutCookie = "__Host-countersign-logout"
@@ -179,5 +180,22 @@ func TestSignedOut(t *testing.T) {
 				t.Errorf("Check = %s, want %s", d.Reason, tt.want)
 			}
 		})
+	}
+}
+
+// What cannot be opened can be ended: a session under a key that is gone keeps
+// nobody from signing out.
+func TestSignOutUnderAnUnknownKey(t *testing.T) {
+	w := quickWorld(t)
+	cookie := w.sessionOf(t, "", alice)
+	ring := w.vault.Sealer
+	w.vault.Sealer = session.GenerateKeyring()
+	d := w.check(t, signed(signOut(), cookie))
+	if d.Reason != authz.SignedOut || d.Client.Get("Location") != "https://app.test/oauth2/signed_out" {
+		t.Errorf("POST = %s to %s, want signed_out here alone", d.Reason, d.Client.Get("Location"))
+	}
+	w.vault.Sealer = ring
+	if w.lives(t, cookie) {
+		t.Error("the session lives on")
 	}
 }

@@ -19,10 +19,10 @@ import (
 // It returns ErrUnavailable when the provider has not been discovered yet, or is
 // known to be away.
 func (p *Provider) Begin(now time.Time, redirectURI, returnTo string, force bool) (Attempt, string, error) {
-	m := p.metadata.Load()
 	if err := p.Ready(); err != nil {
 		return Attempt{}, "", err
 	}
+	m := p.metadata.Load() // which is there once it was, and is only replaced
 	a := Attempt{
 		Provider: p.config.Name,
 		State:    NewSecret(),

@@ -92,6 +92,7 @@ func (p *Provider) discover(ctx context.Context) error {
 	}
 	p.warnWithoutS256(ctx, m)
 	p.problem.Store(nil)
+	p.silence.Store(nil)
 	if p.metadata.Swap(m) == nil {
 		p.config.Log.LogAttrs(ctx, slog.LevelInfo, "provider discovered", slog.String("provider", p.config.Name))
 	}

@@ -2,12 +2,13 @@ package oidc
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 )
 
-// A provider that is silent, so that nobody can connect to it, could not show
-// anybody a sign-in page either. Logins are not begun then: a page of ours that
+// A provider that is silent, so that it gives no answer of any kind twice in a
+// row, could not show anybody a sign-in page either. Logins are not begun then: a page of ours that
 // says so is better than a browser's that says nothing.
 
 // How often a provider is asked whether it is there.
@@ -37,9 +38,10 @@ func (p *Provider) silent() error {
 func (p *Provider) rest(ctx context.Context, wait time.Duration) {
 	end := time.NewTimer(wait)
 	defer end.Stop()
+	misses := 0
 	for {
 		pause := probeEvery
-		if p.silent() != nil {
+		if misses > 0 || p.silent() != nil {
 			pause = probeSilent
 		}
 		select {
@@ -50,24 +52,30 @@ func (p *Provider) rest(ctx context.Context, wait time.Duration) {
 		case <-p.doubts:
 		case <-time.After(pause):
 		}
-		if p.metadata.Load() != nil {
-			p.probe(ctx)
+		if p.metadata.Load() == nil {
+			continue
+		}
+		err := p.probe(ctx)
+		if err == nil {
+			misses = 0
+			p.silence.Store(nil)
+		} else if misses++; misses > 1 {
+			p.silence.Store(&err)
 		}
 	}
 }
 
-// probe asks for the metadata. Any answer ends the silence, whatever it says.
-func (p *Provider) probe(ctx context.Context) {
+// probe asks for the metadata. Any answer will do, whatever it says.
+func (p *Provider) probe(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.discoveryURL(), http.NoBody)
 	if err != nil {
-		return
+		return nil // that says nothing about the provider
 	}
 	resp, err := p.client.Do(req)
-	switch {
-	case err == nil:
-		p.silence.Store(nil)
-		resp.Body.Close()
-	case ctx.Err() == nil:
-		p.silence.Store(&err)
+	if err != nil {
+		return err
 	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is used again
+	return nil
 }

@@ -45,7 +45,7 @@ func TestBegin_while_the_provider_is_away(t *testing.T) {
 		}
 
 		line.cut.Store(true)
-		time.Sleep(11 * time.Second)
+		time.Sleep(12 * time.Second)
 		if err := begins(); !errors.Is(err, oidc.ErrUnavailable) {
 			t.Errorf("Begin while it is away = %v, want ErrUnavailable", err)
 		}

@@ -276,7 +276,7 @@ func (s *Server) drain(ctx context.Context) error {
 	s.stopGRPC(ctx)
 	err := errors.Join(s.http.Shutdown(ctx), s.checks.Wait(ctx), s.authorizer.Wait(ctx), s.health.Shutdown(ctx))
 	if errors.Is(err, context.DeadlineExceeded) {
-		s.log.Warn("requests under way were cut off", slog.Duration("after", drainTimeout))
+		s.log.Warn("requests under way were cut off", slog.Duration("after", drainTimeout), slog.Any("error", err))
 		return errors.Join(s.http.Close(), s.health.Close())
 	}
 	s.log.Info("stopped")

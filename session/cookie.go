@@ -55,7 +55,7 @@ type Cookie struct {
 //
 // Two lines may have been joined by a comma on their way: a comma therefore also
 // ends a pair where a cookie of ours stands on one of its sides. But a browser
-// sends one line (RFC 6265 §5.4), and a neighbouring domain could give it a
+// sends one line, or what Envoy joins with "; ", and a neighbouring domain could give it a
 // cookie such as x=1,__Host-countersign=…, past all that __Host- promises. So
 // what follows a comma is believed only of a program, not of a browser.
 func ReadCookies(lines []string, browser bool) []Cookie {

@@ -10,8 +10,8 @@ import (
 )
 
 // Handler serves the endpoints that a proxy routes to Countersign with ext_authz
-// off. It never answers for an upstream: whatever is no endpoint of an app is
-// not found. Checker and Authorizer must be set.
+// off. It never answers for an upstream: whatever is for one is not found, and
+// the rest is answered as a check would be. Checker and Authorizer must be set.
 type Handler struct {
 	Authorizer *authz.Authorizer // whose endpoints these are
 	Checker    authz.Checker     // answers; the Authorizer, with whatever observes it around it

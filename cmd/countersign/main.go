@@ -93,7 +93,9 @@ func noArguments(c *cobra.Command, args []string) error {
 func notYet(name string) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Hidden: true, DisableFlagParsing: true,
-		RunE: func(*cobra.Command, []string) error { return fmt.Errorf("%s is not supported yet", name) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return fmt.Errorf("%s is not supported yet", c.CommandPath())
+		},
 	}
 }
 

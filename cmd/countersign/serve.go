@@ -41,11 +41,11 @@ under way end, and exits with status 0.`,
 			for _, w := range cfg.Warnings {
 				log.Warn("configuration", slog.String("warning", w.Error()))
 			}
+			defer warnOfReload(log)()
 			s, err := server.New(server.Options{Config: cfg, Log: log, Version: version, DrainDelay: drain})
 			if err != nil {
 				return err
 			}
-			defer warnOfReload(log)()
 			return s.Run(c.Context())
 		},
 	}

@@ -109,7 +109,7 @@ func mustPass(req authz.Request, d authz.Decision, wrong func(string, ...any)) {
 			wrong("upstream header %s is edited twice", f.Name)
 		}
 		set[f.Name] = true
-		if f.Name == "cookie" && strings.Contains(strings.ToLower(f.Value), "countersign") {
+		if f.Name == "cookie" && namesOurs(f.Value) {
 			wrong("a cookie of ours goes on: %q", f.Value)
 		}
 		if f.Name != "cookie" && d.Reason != authz.SignedIn {
@@ -123,7 +123,7 @@ func mustPass(req authz.Request, d authz.Decision, wrong func(string, ...any)) {
 		if says && !gone(f.Name) {
 			wrong("the client's own %s goes on", f.Name)
 		}
-		if f.Name == "cookie" && strings.Contains(strings.ToLower(f.Value), "countersign=") && !gone("cookie") {
+		if f.Name == "cookie" && namesOurs(f.Value) && !gone("cookie") {
 			wrong("a cookie of ours goes on: %q", f.Value)
 		}
 	}
@@ -311,3 +311,15 @@ func (r *record) clear() {
 
 // has reports whether an answer has a header.
 func has(d authz.Decision, name string) bool { return len(d.Client.Values(name)) > 0 }
+
+// namesOurs reports whether a Cookie header holds a name of ours, whichever of
+// its commas somebody takes for the end of a pair.
+func namesOurs(header string) bool {
+	for pair := range strings.FieldsFuncSeq(header, func(c rune) bool { return c == ';' || c == ',' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.Contains(strings.ToLower(name), "countersign") {
+			return true
+		}
+	}
+	return false
+}

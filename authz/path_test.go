@@ -57,11 +57,11 @@ func slowResolve(p string) (string, bool) {
 	p = parameters.ReplaceAllString(strings.ReplaceAll(p, `\`, "/"), "")
 	p = slashes.ReplaceAllString(p, "/")
 	// Below a root of its own, a path that climbs is seen to leave it.
-	resolved := path.Clean("/root" + p)
-	if resolved != "/root" && !strings.HasPrefix(resolved, "/root/") || climbs(p) {
+	resolved := path.Clean("/base" + p)
+	if resolved != "/base" && !strings.HasPrefix(resolved, "/base/") || climbs(p) {
 		return "", false
 	}
-	resolved = strings.TrimPrefix(resolved, "/root")
+	resolved = strings.TrimPrefix(resolved, "/base")
 	if directory.MatchString(p) {
 		resolved += "/"
 	}

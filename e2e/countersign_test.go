@@ -63,10 +63,12 @@ func (s *stack) startCountersign(t *testing.T) *countersign {
 	if s.setup.Process {
 		return startProcess(t, s.configuration())
 	}
-	return startInProcess(t, s.configuration())
+	return startWith(t, s.configuration(), nil)
 }
 
-func startInProcess(t *testing.T, file string) *countersign {
+// startWith starts Countersign in this process until the test ends, with further
+// options where edit makes some.
+func startWith(t *testing.T, file string, edit func(*server.Options)) *countersign {
 	t.Helper()
 	cfg, err := config.Parse("countersign.yaml", []byte(file), config.Environment{})
 	if err != nil {
@@ -74,14 +76,19 @@ func startInProcess(t *testing.T, file string) *countersign {
 	}
 	c := &countersign{log: new(transcript)}
 	c.log.showOnFailure(t, "Countersign")
-	log := slog.New(slog.NewJSONHandler(c.log, &slog.HandlerOptions{Level: cfg.Log.Level}))
-	s, err := server.New(server.Options{Config: cfg, Log: log, Version: "e2e"})
+	o := server.Options{
+		Config: cfg, Version: "e2e",
+		Log: slog.New(slog.NewJSONHandler(c.log, &slog.HandlerOptions{Level: cfg.Log.Level})),
+	}
+	if edit != nil {
+		edit(&o)
+	}
+	s, err := server.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := s.Addresses()
 	c.grpc, c.http, c.health = at.GRPC.String(), at.HTTP.String(), at.Health.String()
-
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/config"
 	"github.com/countersign/countersign/oidc/oidctest"
 	"github.com/countersign/countersign/server"
 	"github.com/countersign/countersign/session/redis/redistest"
@@ -74,40 +72,6 @@ func newWorld(t *testing.T, o setup, f fault) *world {
 		w.replicas[0].awaitReady(t)
 	}
 	return w
-}
-
-// startWith starts Countersign in this process with further options.
-func startWith(t *testing.T, file string, edit func(*server.Options)) *countersign {
-	t.Helper()
-	cfg, err := config.Parse("countersign.yaml", []byte(file), config.Environment{})
-	if err != nil {
-		t.Fatalf("configuration: %v\n%s", err, file)
-	}
-	c := &countersign{log: new(transcript)}
-	c.log.showOnFailure(t, "Countersign")
-	o := server.Options{
-		Config: cfg, Version: "e2e",
-		Log: slog.New(slog.NewJSONHandler(c.log, &slog.HandlerOptions{Level: cfg.Log.Level})),
-	}
-	if edit != nil {
-		edit(&o)
-	}
-	s, err := server.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := s.Addresses()
-	c.grpc, c.http, c.health = at.GRPC.String(), at.HTTP.String(), at.Health.String()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	c.stop = sync.OnceValue(func() error { cancel(); return <-ended })
-	t.Cleanup(func() {
-		if err := c.stop(); err != nil {
-			t.Errorf("Countersign ended with %v", err)
-		}
-	})
-	return c
 }
 
 // outlet is where oidctest's provider is plugged in: it can be unplugged, and

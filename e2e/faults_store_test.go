@@ -13,7 +13,7 @@ import (
 // that every answer is Countersign's own.
 const (
 	outage       = 3 * time.Second        // how long Redis is away
-	transition   = 250 * time.Millisecond // after a fault, a request may meet either
+	transition   = 250 * time.Millisecond // that near to a fault, a request may meet either
 	maxAnswer    = time.Second            // half of what Envoy's recommended wiring waits
 	maxRecovery  = 5 * time.Second
 	loadRate     = 320                    // requests a second, two thirds of them with the cookie
@@ -48,6 +48,7 @@ func TestRedisAway(t *testing.T) {
 				kind{"cookie, page", "/page", adding(navigation, cookie)},
 			)
 			time.Sleep(500 * time.Millisecond)
+			leaving := time.Now()
 			tt.away(w)
 			away := time.Now()
 			time.Sleep(outage / 2)
@@ -76,7 +77,7 @@ func TestRedisAway(t *testing.T) {
 			time.Sleep(time.Second)
 			all := load.stop()
 
-			all.mustStayShut(t, away, stillAway, back)
+			all.mustStayShut(t, leaving, away, stillAway, back)
 			wantOpenLoop(t, all, away, stillAway)
 			t.Logf("%d goroutines half-way through", goroutines)
 			if n := server.decided(t, "store_unavailable") - refused; n < leastRate*int(outage/time.Second)*3/4 {
@@ -122,14 +123,14 @@ func (a *answer) mustWait(t *testing.T, seconds string) {
 }
 
 // mustStayShut checks what the load met before, during and after the outage.
-func (all shots) mustStayShut(t *testing.T, away, stillAway, back time.Time) {
+func (all shots) mustStayShut(t *testing.T, leaving, away, stillAway, back time.Time) {
 	t.Helper()
 	began, ended := all[0].at, all[len(all)-1].at.Add(time.Minute)
 	all.of("public").mustAll(t, "public", 200)
 	all.of("nobody").mustAll(t, "nobody", 302)
 
 	signedIn := all.of("cookie, script", "cookie, page")
-	signedIn.between(began, away).mustAll(t, "the cookie before", 200)
+	signedIn.between(began, leaving.Add(-transition)).mustAll(t, "the cookie before", 200)
 	shut := signedIn.between(away.Add(transition), stillAway)
 	shut.mustAll(t, "the cookie during the outage", 503)
 	strange := map[string]int{}

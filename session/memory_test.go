@@ -30,7 +30,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	m, now := memory()
 	create := func(id byte, ends time.Time, want error) {
 		t.Helper()
-		if err := m.Create(t.Context(), session.ID{id}, until(ends)); !errors.Is(err, want) {
+		if err := m.Create(t.Context(), session.ID{id}, until(ends), noon); !errors.Is(err, want) {
 			t.Errorf("Create %d = %v, want %v", id, err, want)
 		}
 	}
@@ -46,7 +46,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	*now = noon.Add(time.Second)
 	create(3, noon.Add(time.Hour), nil) // the first has ended
 	create(4, noon.Add(time.Hour), session.ErrFull)
-	if err := m.Delete(t.Context(), session.ID{2}); err != nil {
+	if _, err := m.Delete(t.Context(), session.ID{2}); err != nil {
 		t.Fatal(err)
 	}
 	create(4, noon.Add(time.Hour), nil)
@@ -56,7 +56,7 @@ func TestMemoryBoundsClaims(t *testing.T) {
 	m, now := memory()
 	claim := func(c byte, want bool, wantErr error) {
 		t.Helper()
-		if first, err := m.Claim(t.Context(), session.Claim{c}, time.Minute); first != want || !errors.Is(err, wantErr) {
+		if _, first, err := m.Claim(t.Context(), session.Claim{c}, time.Minute); first != want || !errors.Is(err, wantErr) {
 			t.Errorf("Claim %d = %v, %v, want %v, %v", c, first, err, want, wantErr)
 		}
 	}
@@ -98,14 +98,14 @@ func TestMemoryEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, now := memory()
-			if err := m.Create(t.Context(), session.ID{1}, tt.r); err != nil {
+			if err := m.Create(t.Context(), session.ID{1}, tt.r, noon); err != nil {
 				t.Fatal(err)
 			}
 			*now = noon.Add(tt.after)
 			_, loadErr := m.Load(t.Context(), session.ID{1})
-			_, tokensErr := m.LoadTokens(t.Context(), session.ID{1})
-			if !errors.Is(loadErr, tt.want) || !errors.Is(tokensErr, tt.want) {
-				t.Errorf("Load = %v, LoadTokens = %v, want %v", loadErr, tokensErr, tt.want)
+			_, wholeErr := m.LoadWhole(t.Context(), session.ID{1})
+			if !errors.Is(loadErr, tt.want) || !errors.Is(wholeErr, tt.want) {
+				t.Errorf("Load = %v, LoadWhole = %v, want %v", loadErr, wholeErr, tt.want)
 			}
 		})
 	}
@@ -113,7 +113,7 @@ func TestMemoryEnds(t *testing.T) {
 
 func TestTheZeroMemory(t *testing.T) {
 	var m session.Memory
-	if err := m.Create(t.Context(), session.ID{1}, until(time.Now().Add(time.Hour))); err != nil {
+	if err := m.Create(t.Context(), session.ID{1}, until(time.Now().Add(time.Hour)), time.Now()); err != nil {
 		t.Errorf("Create = %v", err)
 	}
 }

@@ -62,51 +62,51 @@ type promise struct {
 var create = []promise{
 	{"keeps_a_new_record_as_version_1", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		b.holds(id, 1, r)
 	}},
 	{"does_not_overwrite", func(b *bench) {
 		id, first := b.newID(), b.record("first")
-		b.must(b.store.Create(b.Context(), id, first))
-		b.fails("Create", b.store.Create(b.Context(), id, b.record("second")), session.ErrExists)
+		b.must(b.create(id, first))
+		b.fails("Create", b.create(id, b.record("second")), session.ErrExists)
 		b.holds(id, 1, first)
 	}},
 	{"again_after_delete_starts_at_version_1", func(b *bench) {
 		id, r := b.newID(), b.record("again")
-		b.must(b.store.Create(b.Context(), id, b.record("first")))
+		b.must(b.create(id, b.record("first")))
 		b.must(b.store.Replace(b.Context(), id, 1, b.record("second")))
-		b.must(b.store.Delete(b.Context(), id))
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.deletes(id))
+		b.must(b.create(id, r))
 		b.holds(id, 1, r)
 	}},
 	{"ignores_the_version_of_the_record", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
 		r.Version = 77
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		b.holds(id, 1, r)
 	}},
 	{"of_what_has_ended_finds_nothing_to_keep", func(b *bench) {
 		id, r := b.newID(), b.record("late")
 		r.Ends = time.Now().Add(-time.Minute)
-		b.fails("Create", b.store.Create(b.Context(), id, r), session.ErrNotFound)
+		b.fails("Create", b.create(id, r), session.ErrNotFound)
 		b.missing(id)
 	}},
 	{"of_what_ends_exactly_now_finds_nothing_to_keep", func(b *bench) {
 		id, r := b.newID(), b.record("late")
 		r.Ends = time.Now()
-		b.fails("Create", b.store.Create(b.Context(), id, r), session.ErrNotFound)
+		b.fails("Create", b.create(id, r), session.ErrNotFound)
 		b.missing(id)
 	}},
 	{"of_what_has_idled_out", func(b *bench) {
 		id, r := b.newID(), b.record("late")
 		r.Seen = time.Now().Add(-r.Idle - time.Minute)
-		b.fails("Create", b.store.Create(b.Context(), id, r), session.ErrNotFound)
+		b.fails("Create", b.create(id, r), session.ErrNotFound)
 		b.missing(id)
 	}},
 	{"with_an_idle_end_beyond_every_date", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
 		r.Idle = math.MaxInt64
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		got, err := b.store.Load(b.Context(), id)
 		if err != nil || !got.End().Equal(r.Ends) {
 			b.Errorf("End = %v, %v, want %v", got.End(), err, r.Ends)
@@ -118,7 +118,7 @@ var create = []promise{
 			r.Hot, r.Tokens = append(r.Hot, byte(i)), append(r.Tokens, byte(255-i))
 		}
 		r.Tokens = bytes.Repeat(r.Tokens, 256)
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		b.holds(id, 1, r)
 	}},
 }
@@ -127,7 +127,7 @@ var load = []promise{
 	{"of_what_never_was", func(b *bench) { b.missing(b.newID()) }},
 	{"leaves_the_tokens_empty", func(b *bench) {
 		id := b.newID()
-		b.must(b.store.Create(b.Context(), id, b.record("alice")))
+		b.must(b.create(id, b.record("alice")))
 		r, err := b.store.Load(b.Context(), id)
 		if err != nil || r.Tokens != nil {
 			b.Errorf("Load = %d bytes of tokens, %v, want none", len(r.Tokens), err)
@@ -136,7 +136,7 @@ var load = []promise{
 	{"has_a_precision_of_a_millisecond", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
 		r.Seen = r.Seen.Add(999_999)
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		got, err := b.store.Load(b.Context(), id)
 		if want := r.Seen.Truncate(time.Millisecond); err != nil || !got.Seen.Equal(want) {
 			b.Errorf("Seen = %v, %v, want %v", got.Seen, err, want)
@@ -144,7 +144,7 @@ var load = []promise{
 	}},
 	{"returns_a_copy", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		want := r
 		r.Hot, r.Tokens = bytes.Clone(r.Hot), bytes.Clone(r.Tokens)
 		clear(want.Hot)
@@ -152,9 +152,11 @@ var load = []promise{
 		got, err := b.store.Load(b.Context(), id)
 		b.must(err)
 		clear(got.Hot)
-		tokens, err := b.store.LoadTokens(b.Context(), id)
+		whole, err := b.store.LoadWhole(b.Context(), id)
 		b.must(err)
-		clear(tokens)
+		clear(whole.Tokens)
+		clear(whole.Hot)
+		clear(whole.Display)
 		b.holds(id, 1, r)
 	}},
 	{"ping_is_answered", func(b *bench) { b.must(b.store.Ping(b.Context())) }},
@@ -164,13 +166,13 @@ var replace = []promise{
 	{"puts_both_parts_and_the_times", func(b *bench) {
 		id, second := b.newID(), b.record("second")
 		second.Seen, second.Ends, second.Idle = second.Seen.Add(time.Second), second.Ends.Add(-time.Hour), time.Minute
-		b.must(b.store.Create(b.Context(), id, b.record("first")))
+		b.must(b.create(id, b.record("first")))
 		b.must(b.store.Replace(b.Context(), id, 1, second))
 		b.holds(id, 2, second)
 	}},
 	{"raises_the_version_by_one_each_time", func(b *bench) {
 		id := b.newID()
-		b.must(b.store.Create(b.Context(), id, b.record("1")))
+		b.must(b.create(id, b.record("1")))
 		for v := range uint64(4) {
 			b.must(b.store.Replace(b.Context(), id, v+1, b.record(fmt.Sprint(v+2))))
 		}
@@ -178,14 +180,14 @@ var replace = []promise{
 	}},
 	{"of_an_old_version_changes_nothing", func(b *bench) {
 		id, second := b.newID(), b.record("second")
-		b.must(b.store.Create(b.Context(), id, b.record("first")))
+		b.must(b.create(id, b.record("first")))
 		b.must(b.store.Replace(b.Context(), id, 1, second))
 		b.fails("Replace", b.store.Replace(b.Context(), id, 1, b.record("late")), session.ErrConflict)
 		b.holds(id, 2, second)
 	}},
 	{"of_a_version_to_come_changes_nothing", func(b *bench) {
 		id, first := b.newID(), b.record("first")
-		b.must(b.store.Create(b.Context(), id, first))
+		b.must(b.create(id, first))
 		b.fails("Replace", b.store.Replace(b.Context(), id, 2, b.record("early")), session.ErrConflict)
 		b.fails("Replace", b.store.Replace(b.Context(), id, 0, b.record("early")), session.ErrConflict)
 		b.holds(id, 1, first)
@@ -199,15 +201,15 @@ var replace = []promise{
 	}},
 	{"after_delete_loses", func(b *bench) {
 		id := b.newID()
-		b.must(b.store.Create(b.Context(), id, b.record("alice")))
-		b.must(b.store.Delete(b.Context(), id))
+		b.must(b.create(id, b.record("alice")))
+		b.must(b.deletes(id))
 		b.fails("Replace", b.store.Replace(b.Context(), id, 1, b.record("late")), session.ErrNotFound)
 		b.missing(id)
 	}},
 	{"by_what_has_ended_changes_nothing", func(b *bench) {
 		id, first, over := b.newID(), b.record("first"), b.record("over")
 		over.Ends = time.Now().Add(-time.Minute)
-		b.must(b.store.Create(b.Context(), id, first))
+		b.must(b.create(id, first))
 		b.fails("Replace", b.store.Replace(b.Context(), id, 1, over), session.ErrNotFound)
 		b.holds(id, 1, first)
 	}},
@@ -216,22 +218,22 @@ var replace = []promise{
 var deletion = []promise{
 	{"forgets_both_parts", func(b *bench) {
 		id := b.newID()
-		b.must(b.store.Create(b.Context(), id, b.record("alice")))
-		b.must(b.store.Delete(b.Context(), id))
+		b.must(b.create(id, b.record("alice")))
+		b.must(b.deletes(id))
 		b.missing(id)
 	}},
-	{"of_what_never_was_is_no_error", func(b *bench) { b.must(b.store.Delete(b.Context(), b.newID())) }},
+	{"of_what_never_was_is_no_error", func(b *bench) { b.must(b.deletes(b.newID())) }},
 	{"twice_is_no_error", func(b *bench) {
 		id := b.newID()
-		b.must(b.store.Create(b.Context(), id, b.record("alice")))
-		b.must(b.store.Delete(b.Context(), id))
-		b.must(b.store.Delete(b.Context(), id))
+		b.must(b.create(id, b.record("alice")))
+		b.must(b.deletes(id))
+		b.must(b.deletes(id))
 	}},
 	{"leaves_others_alone", func(b *bench) {
 		alice, bob, r := b.newID(), b.newID(), b.record("bob")
-		b.must(b.store.Create(b.Context(), alice, b.record("alice")))
-		b.must(b.store.Create(b.Context(), bob, r))
-		b.must(b.store.Delete(b.Context(), alice))
+		b.must(b.create(alice, b.record("alice")))
+		b.must(b.create(bob, r))
+		b.must(b.deletes(alice))
 		b.holds(bob, 1, r)
 	}},
 }
@@ -239,27 +241,27 @@ var deletion = []promise{
 var touch = []promise{
 	{"moves_seen_forward_and_no_version", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		r.Seen = r.Seen.Add(10 * time.Second)
 		b.must(b.touch(id, r.Seen))
 		b.holds(id, 1, r)
 	}},
 	{"never_moves_seen_back", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		b.must(b.touch(id, r.Seen.Add(-time.Second)))
 		b.holds(id, 1, r)
 	}},
 	{"to_the_seen_that_it_has_exactly_now", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		b.must(b.touch(id, r.Seen))
 		b.holds(id, 1, r)
 	}},
 	{"never_revives_what_was_deleted", func(b *bench) {
 		id := b.newID()
-		b.must(b.store.Create(b.Context(), id, b.record("alice")))
-		b.must(b.store.Delete(b.Context(), id))
+		b.must(b.create(id, b.record("alice")))
+		b.must(b.deletes(id))
 		b.must(b.touch(id, time.Now()))
 		b.missing(id)
 	}},
@@ -267,20 +269,20 @@ var touch = []promise{
 		id := b.newID()
 		b.must(b.touch(id, time.Now()))
 		b.missing(id)
-		b.must(b.store.Create(b.Context(), id, b.record("alice")))
+		b.must(b.create(id, b.record("alice")))
 	}},
 	{"of_many_skips_what_is_not_found", func(b *bench) {
-		seen, at := map[session.ID]time.Time{}, time.Now().Add(5*time.Second).Truncate(time.Millisecond)
+		uses, at := map[session.ID]session.Use{}, time.Now().Add(5*time.Second).Truncate(time.Millisecond)
 		var there []session.ID
 		for i := range 1200 { // more than any batch
 			id := b.newID()
 			if i%3 == 0 {
-				b.must(b.store.Create(b.Context(), id, b.record("alice")))
+				b.must(b.create(id, b.record("alice")))
 				there = append(there, id)
 			}
-			seen[id] = at
+			uses[id] = session.Use{Seen: at, Ends: b.began.Add(day)}
 		}
-		b.must(b.store.Touch(b.Context(), seen))
+		b.must(b.store.Touch(b.Context(), uses))
 		for _, id := range there {
 			r, err := b.store.Load(b.Context(), id)
 			if err != nil || !r.Seen.Equal(at) {
@@ -291,7 +293,7 @@ var touch = []promise{
 	{"of_none_does_nothing", func(b *bench) { b.must(b.store.Touch(b.Context(), nil)) }},
 	{"does_not_lose_a_replace_its_race", func(b *bench) {
 		id, second := b.newID(), b.record("second")
-		b.must(b.store.Create(b.Context(), id, b.record("first")))
+		b.must(b.create(id, b.record("first")))
 		b.must(b.touch(id, second.Seen.Add(time.Second)))
 		b.must(b.store.Replace(b.Context(), id, 1, second))
 		b.holds(id, 2, second)
@@ -309,7 +311,7 @@ var claim = []promise{
 		c := session.Claim(b.newID())
 		var won atomic.Int32
 		b.together(50, func(int) error {
-			first, err := b.store.Claim(b.Context(), c, time.Minute)
+			_, first, err := b.store.Claim(b.Context(), c, time.Minute)
 			if first {
 				won.Add(1)
 			}
@@ -323,7 +325,7 @@ var claim = []promise{
 		c := session.Claim(b.newID())
 		b.claims(c, 30*time.Millisecond, true)
 		b.eventually("the claim is free again", func() bool {
-			first, err := b.store.Claim(b.Context(), c, time.Minute)
+			_, first, err := b.store.Claim(b.Context(), c, time.Minute)
 			b.must(err)
 			return first
 		})
@@ -333,7 +335,7 @@ var claim = []promise{
 		c := session.Claim(b.newID())
 		b.claims(c, 30*time.Millisecond, true)
 		b.eventually("the claim is free again", func() bool {
-			first, err := b.store.Claim(b.Context(), c, time.Hour)
+			_, first, err := b.store.Claim(b.Context(), c, time.Hour)
 			b.must(err)
 			return first
 		})
@@ -367,11 +369,11 @@ var claim = []promise{
 	}},
 	{"is_no_session", func(b *bench) {
 		id := b.newID()
-		b.must(b.store.Create(b.Context(), id, b.record("alice")))
+		b.must(b.create(id, b.record("alice")))
 		b.claims(session.Claim(id), time.Minute, true)
 		b.must(b.store.Settle(b.Context(), session.Claim(id), []byte("sealed"), time.Minute))
 		b.holds(id, 1, b.record("alice"))
-		b.must(b.store.Delete(b.Context(), id))
+		b.must(b.deletes(id))
 		b.claims(session.Claim(id), time.Minute, false)
 	}},
 }
@@ -380,36 +382,36 @@ var ends = []promise{
 	{"absolutely", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
 		r.Ends = time.Now().Add(50 * time.Millisecond)
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		b.forgets(id)
 	}},
 	{"when_idle", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
 		r.Idle = time.Since(r.Seen) + 50*time.Millisecond
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		b.forgets(id)
 	}},
 	{"later_when_touched_before", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
 		r.Idle = time.Since(r.Seen) + 200*time.Millisecond
 		end := r.End()
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		b.must(b.touch(id, time.Now().Add(time.Minute)))
 		b.eventually("its first end has passed", func() bool { return time.Now().After(end) })
-		for _, load := range []func(context.Context, session.ID) error{b.load, b.loadTokens} {
+		for _, load := range []func(context.Context, session.ID) error{b.load, b.loadWhole} {
 			b.must(load(b.Context(), id))
 		}
 	}},
 	{"absolutely_however_often_it_is_touched", func(b *bench) {
 		id, r := b.newID(), b.record("alice")
 		r.Ends = time.Now().Add(100 * time.Millisecond)
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		b.must(b.touch(id, time.Now().Add(time.Hour)))
 		b.forgets(id)
 	}},
 	{"where_a_replace_has_put_it", func(b *bench) {
 		id, r := b.newID(), b.record("second")
-		b.must(b.store.Create(b.Context(), id, b.record("first")))
+		b.must(b.create(id, b.record("first")))
 		r.Ends = time.Now().Add(50 * time.Millisecond)
 		b.must(b.store.Replace(b.Context(), id, 1, r))
 		b.forgets(id)
@@ -417,12 +419,12 @@ var ends = []promise{
 	{"and_leaves_its_place_free", func(b *bench) {
 		id, r := b.newID(), b.record("first")
 		r.Ends = time.Now().Add(50 * time.Millisecond)
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		b.forgets(id)
 		b.fails("Replace", b.store.Replace(b.Context(), id, 1, b.record("late")), session.ErrNotFound)
 		b.must(b.touch(id, time.Now()))
 		b.missing(id)
-		b.must(b.store.Create(b.Context(), id, b.record("second")))
+		b.must(b.create(id, b.record("second")))
 		b.holds(id, 1, b.record("second"))
 	}},
 }
@@ -432,7 +434,7 @@ var concurrency = []promise{
 		id := b.newID()
 		var won atomic.Int32
 		b.together(20, func(int) error {
-			err := b.store.Create(b.Context(), id, b.record("alice"))
+			err := b.create(id, b.record("alice"))
 			if errors.Is(err, session.ErrExists) {
 				return nil
 			}
@@ -445,7 +447,7 @@ var concurrency = []promise{
 	}},
 	{"one_of_many_replaces_wins", func(b *bench) {
 		id := b.newID()
-		b.must(b.store.Create(b.Context(), id, b.record("alice")))
+		b.must(b.create(id, b.record("alice")))
 		var won atomic.Int32
 		b.together(20, func(int) error {
 			err := b.store.Replace(b.Context(), id, 1, b.record("alice"))
@@ -462,7 +464,7 @@ var concurrency = []promise{
 	}},
 	{"both_parts_are_of_one_version", func(b *bench) {
 		id := b.newID()
-		b.must(b.store.Create(b.Context(), id, b.record("alice")))
+		b.must(b.create(id, b.record("alice")))
 		b.together(10, func(i int) error {
 			r, err := b.store.Load(b.Context(), id)
 			if err != nil {
@@ -474,21 +476,18 @@ var concurrency = []promise{
 			}
 			return err
 		})
-		r, err := b.store.Load(b.Context(), id)
+		whole, err := b.store.LoadWhole(b.Context(), id)
 		b.must(err)
-		tokens, err := b.store.LoadTokens(b.Context(), id)
-		b.must(err)
-		if who := bytes.TrimPrefix(r.Hot, []byte("hot of ")); string(tokens) != "tokens of "+string(who) {
-			b.Errorf("hot part %q beside tokens %q", r.Hot, tokens)
-		}
+		who := string(bytes.TrimPrefix(whole.Hot, []byte("hot of ")))
+		b.holds(id, whole.Version, b.record(who))
 	}},
 	{"nothing_revives_what_is_deleted_meanwhile", func(b *bench) {
 		id := b.newID()
-		b.must(b.store.Create(b.Context(), id, b.record("alice")))
+		b.must(b.create(id, b.record("alice")))
 		b.together(30, func(i int) error {
 			switch i % 3 {
 			case 0:
-				return b.store.Delete(b.Context(), id)
+				return b.deletes(id)
 			case 1:
 				return b.touch(id, time.Now().Add(time.Second))
 			}
@@ -508,11 +507,11 @@ var concurrency = []promise{
 		b.together(40, func(i int) error {
 			ctx, id := b.Context(), ids[i%len(ids)]
 			return errors.Join(
-				known(b.store.Create(ctx, id, b.record("alice"))),
-				known(b.load(ctx, id)), known(b.loadTokens(ctx, id)),
+				known(b.store.Create(ctx, id, b.record("alice"), time.Now())),
+				known(b.load(ctx, id)), known(b.loadWhole(ctx, id)),
 				known(b.store.Replace(ctx, id, 1, b.record("bob"))),
 				b.touch(id, time.Now()),
-				known(b.store.Delete(ctx, id)),
+				b.deletes(id),
 				b.store.Ping(ctx),
 			)
 		})
@@ -524,21 +523,22 @@ var cancelled = []promise{
 		ctx, cancel := context.WithCancel(b.Context())
 		cancel()
 		id, r := b.newID(), b.record("alice")
-		b.must(b.store.Create(b.Context(), id, r))
+		b.must(b.create(id, r))
 		other := b.newID()
-		_, claimErr := b.store.Claim(ctx, session.Claim(other), time.Minute)
+		_, _, claimErr := b.store.Claim(ctx, session.Claim(other), time.Minute)
 		_, settledErr := b.store.Settled(ctx, session.Claim(other))
+		_, deleteErr := b.store.Delete(ctx, id)
 		for name, err := range map[string]error{
-			"Create":     b.store.Create(ctx, other, r),
-			"Load":       b.load(ctx, id),
-			"LoadTokens": b.loadTokens(ctx, id),
-			"Replace":    b.store.Replace(ctx, id, 1, b.record("late")),
-			"Delete":     b.store.Delete(ctx, id),
-			"Touch":      b.store.Touch(ctx, map[session.ID]time.Time{id: time.Now().Add(time.Second)}),
-			"Claim":      claimErr,
-			"Settle":     b.store.Settle(ctx, session.Claim(other), []byte("late"), time.Minute),
-			"Settled":    settledErr,
-			"Ping":       b.store.Ping(ctx),
+			"Create":    b.store.Create(ctx, other, r, time.Now()),
+			"Load":      b.load(ctx, id),
+			"LoadWhole": b.loadWhole(ctx, id),
+			"Replace":   b.store.Replace(ctx, id, 1, b.record("late")),
+			"Delete":    deleteErr,
+			"Touch":     b.store.Touch(ctx, map[session.ID]session.Use{id: {Seen: time.Now().Add(time.Second)}}),
+			"Claim":     claimErr,
+			"Settle":    b.store.Settle(ctx, session.Claim(other), []byte("late"), time.Minute),
+			"Settled":   settledErr,
+			"Ping":      b.store.Ping(ctx),
 		} {
 			b.fails(name, err, context.Canceled)
 		}
@@ -566,6 +566,8 @@ type bench struct {
 	began time.Time
 }
 
+const day = 24 * time.Hour
+
 func (b *bench) newID() (id session.ID) {
 	rand.Read(id[:]) // never fails since Go 1.24
 	return id
@@ -575,13 +577,23 @@ func (b *bench) newID() (id session.ID) {
 // day.
 func (b *bench) record(who string) session.Record {
 	return session.Record{
-		Hot: []byte("hot of " + who), Tokens: []byte("tokens of " + who),
-		Seen: b.began, Ends: b.began.Add(24 * time.Hour), Idle: time.Hour,
+		Hot: []byte("hot of " + who), Tokens: []byte("tokens of " + who), Display: []byte("display of " + who),
+		Seen: b.began, Ends: b.began.Add(day), Idle: time.Hour,
 	}
 }
 
-func (b *bench) touch(id session.ID, at time.Time) error {
-	return b.store.Touch(b.Context(), map[session.ID]time.Time{id: at})
+// create keeps a record whose login was claimed now.
+func (b *bench) create(id session.ID, r session.Record) error {
+	return b.store.Create(b.Context(), id, r, time.Now())
+}
+
+func (b *bench) deletes(ids ...session.ID) error {
+	_, err := b.store.Delete(b.Context(), ids...)
+	return err
+}
+
+func (b *bench) touch(id session.ID, at time.Time, indexes ...session.Index) error {
+	return b.store.Touch(b.Context(), map[session.ID]session.Use{id: {Seen: at, Ends: b.began.Add(day), Indexes: indexes}})
 }
 
 func (b *bench) load(ctx context.Context, id session.ID) error {
@@ -589,8 +601,8 @@ func (b *bench) load(ctx context.Context, id session.ID) error {
 	return err
 }
 
-func (b *bench) loadTokens(ctx context.Context, id session.ID) error {
-	_, err := b.store.LoadTokens(ctx, id)
+func (b *bench) loadWhole(ctx context.Context, id session.ID) error {
+	_, err := b.store.LoadWhole(ctx, id)
 	return err
 }
 
@@ -611,28 +623,33 @@ func (b *bench) fails(name string, err, want error) {
 // holds checks all that the store holds of a session.
 func (b *bench) holds(id session.ID, version uint64, want session.Record) {
 	b.Helper()
-	got, err := b.store.Load(b.Context(), id)
+	whole, err := b.store.LoadWhole(b.Context(), id)
+	if err != nil {
+		b.Fatalf("LoadWhole = %v", err)
+	}
+	want.Version, want.Indexes = version, nil
+	if diff := cmp.Diff(want, whole); diff != "" {
+		b.Errorf("LoadWhole finds something else (-want +got):\n%s", diff)
+	}
+	hot, err := b.store.Load(b.Context(), id)
 	if err != nil {
 		b.Fatalf("Load = %v", err)
 	}
-	if got.Tokens, err = b.store.LoadTokens(b.Context(), id); err != nil {
-		b.Fatalf("LoadTokens = %v", err)
-	}
-	want.Version = version
-	if diff := cmp.Diff(want, got); diff != "" {
-		b.Errorf("the store holds something else (-want +got):\n%s", diff)
+	want.Tokens, want.Display = nil, nil
+	if diff := cmp.Diff(want, hot); diff != "" {
+		b.Errorf("Load finds something else (-want +got):\n%s", diff)
 	}
 }
 
 func (b *bench) missing(id session.ID) {
 	b.Helper()
 	b.fails("Load", b.load(b.Context(), id), session.ErrNotFound)
-	b.fails("LoadTokens", b.loadTokens(b.Context(), id), session.ErrNotFound)
+	b.fails("LoadWhole", b.loadWhole(b.Context(), id), session.ErrNotFound)
 }
 
 func (b *bench) claims(c session.Claim, life time.Duration, want bool) {
 	b.Helper()
-	if first, err := b.store.Claim(b.Context(), c, life); err != nil || first != want {
+	if _, first, err := b.store.Claim(b.Context(), c, life); err != nil || first != want {
 		b.Errorf("Claim = %v, %v, want %v", first, err, want)
 	}
 }

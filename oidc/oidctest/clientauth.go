@@ -6,9 +6,10 @@ import (
 	"net/url"
 )
 
-// authenticate finds the client that posts to the token or revocation endpoint,
-// by client_secret_basic or client_secret_post (RFC 6749 §2.3.1), and never by
-// both. It has answered the request when its result is false.
+// authenticate finds the client that posts to the token, revocation or
+// introspection endpoint, by client_secret_basic or client_secret_post (RFC 6749
+// §2.3.1), and never by both. It has answered the request when its result is
+// false.
 func (p *Provider) authenticate(w http.ResponseWriter, r *http.Request) (Client, bool) {
 	w.Header().Set("Cache-Control", "no-store") // RFC 6749 §5.1
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))

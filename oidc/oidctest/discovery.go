@@ -19,6 +19,7 @@ func (p *Provider) metadata() map[string]any {
 		"userinfo_endpoint":      issuer + userinfoPath,
 		"jwks_uri":               issuer + keysPath,
 		"revocation_endpoint":    issuer + revokePath,
+		"introspection_endpoint": issuer + introspectPath,
 		"end_session_endpoint":   issuer + endSessionPath,
 
 		"response_types_supported":                       []string{"code"},

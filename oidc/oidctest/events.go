@@ -16,6 +16,8 @@ const (
 	Authorize     Event = "authorize"
 	PasswordSent  Event = "password_sent" // a sign-in form came back, with whatever in it
 	TokenAsked    Event = "token"
+	RefreshAsked  Event = "refresh" // such a one with a refresh token, whatever came of it
+	Introspection Event = "introspection"
 	Revocation    Event = "revocation"
 	Userinfo      Event = "userinfo"
 	EndSession    Event = "end_session"

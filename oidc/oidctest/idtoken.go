@@ -9,8 +9,8 @@ import (
 )
 
 // idToken signs what l says about person (OpenID Connect Core 1.0 §2), or forges
-// it.
-func (p *Provider) idToken(l *login, person Person, nonce, access string, now time.Time) (string, error) {
+// it, with these lies.
+func (p *Provider) idToken(l *login, person Person, lies Lies, nonce, access string, now time.Time) (string, error) {
 	claims := map[string]any{}
 	if !p.config.ClaimsInUserinfoOnly {
 		maps.Copy(claims, person.claims(l.scopes))
@@ -30,7 +30,6 @@ func (p *Provider) idToken(l *login, person Person, nonce, access string, now ti
 	if nonce != "" {
 		claims["nonce"] = nonce
 	}
-	lies := p.Lies()
 	lies.twistIDToken(claims, now)
 	k := p.signingKey()
 	header := map[string]any{"typ": "JWT", "kid": k.id}

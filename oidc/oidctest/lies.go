@@ -32,8 +32,14 @@ type Lies struct {
 	TokenType       any  // token_type, MX-A07
 	ExpiresIn       any  // expires_in, RF-A07
 	NoIDToken       bool // no id_token
-	NoRotation      bool // a refresh answers without a new refresh token, and the old one stays good, RF-A05
 	UserinfoSubject any  // sub, TK-A14
+
+	// In the answers to a refresh alone, and of the introspection endpoint.
+	NoRotation           bool // no new refresh token, and the old one stays good, RF-A05
+	RefreshNoIDToken     bool // no id_token
+	RefreshSubject       any  // sub of the ID token, over Subject
+	IntrospectionActive  any  // active
+	IntrospectionSubject any  // sub
 
 	// At the redirect URI.
 	CallbackIssuer any     // iss, MX-A01, MX-A02
@@ -47,10 +53,11 @@ type Lies struct {
 	NoKeys          bool           // the set of keys is empty, JK-A04
 
 	// Endpoints that fail, DS-A05.
-	Discovery Fault // JK-A06, JK-A07
-	Keys      Fault // JK-A03, JK-A05, JK-A06, JK-A07, JK-A11
-	Token     Fault // MX-A08, RF-A02, RF-A03, RF-A04
-	Userinfo  Fault
+	Discovery     Fault // JK-A06, JK-A07
+	Keys          Fault // JK-A03, JK-A05, JK-A06, JK-A07, JK-A11
+	Token         Fault // MX-A08, RF-A02, RF-A03, RF-A04
+	Userinfo      Fault
+	Introspection Fault
 }
 
 // Missing is the value of what is left out.
@@ -109,6 +116,20 @@ func (l Lies) twistTokens(answer map[string]any) {
 	}
 }
 
+// onRefresh are the lies that an answer to a refresh tells.
+func (l Lies) onRefresh() Lies {
+	l.NoIDToken = l.NoIDToken || l.RefreshNoIDToken
+	if l.RefreshSubject != nil {
+		l.Subject = l.RefreshSubject
+	}
+	return l
+}
+
+func (l Lies) twistIntrospection(answer map[string]any) {
+	twist(answer, "active", l.IntrospectionActive)
+	twist(answer, "sub", l.IntrospectionSubject)
+}
+
 func (l Lies) twistUserinfo(claims map[string]any) {
 	twist(claims, "sub", l.UserinfoSubject)
 }
@@ -143,6 +164,8 @@ func (l Lies) fault(event Event) Fault {
 		return l.Token
 	case Userinfo:
 		return l.Userinfo
+	case Introspection:
+		return l.Introspection
 	}
 	return Fault{}
 }

@@ -58,6 +58,10 @@ func lieRows() []lieRow {
 		{L{ExpiresIn: "soon"}, "tokens.expires_in", "soon", "cannot parse json"},
 		{L{NoIDToken: true}, "tokens.id_token", nil, "id_token is missing"},
 		{L{NoRotation: true}, "refreshed.refresh_token", nil, ""},
+		{L{RefreshNoIDToken: true}, "refreshed.id_token", nil, ""},
+		{L{RefreshSubject: "another"}, "refreshed.claims.sub", "another", ""},
+		{L{IntrospectionActive: "true"}, "introspected.active", "true", ""},
+		{L{IntrospectionSubject: oidctest.Missing}, "introspected.sub", nil, ""},
 		{L{UserinfoSubject: "another"}, "userinfo.sub", "another", "somebody else's"},
 
 		{L{CallbackIssuer: "https://evil.test"}, "callback.iss", "https://evil.test", "callback issuer"},
@@ -77,6 +81,7 @@ func lieRows() []lieRow {
 		{L{Token: F{Body: `{"error":"invalid_grant"}`}}, "tokens.error", "invalid_grant", "exchange"},
 		{L{Token: F{Drop: true}}, "tokens.dropped", true, "EOF"},
 		{L{Token: F{Padding: 3 << 20}}, "tokens.blanks", 3. * (1 << 20), "exchange"},
+		{L{Introspection: F{Status: 503, Header: http.Header{"Retry-After": {"7"}}}}, "introspected.retry_after", "7", ""},
 		{L{Userinfo: F{Delay: 50 * time.Millisecond}}, "userinfo.slow", true, ""},
 	}
 	for _, forgery := range oidctest.Forgeries() {
@@ -254,7 +259,12 @@ func observe(t *testing.T, lies oidctest.Lies) map[string]any {
 	access, _ := tokens["access_token"].(string)
 	seen["userinfo"] = p.see(http.MethodGet, issuer+"/userinfo", nil, "Bearer "+access)
 	if refresh, ok := tokens["refresh_token"].(string); ok {
-		seen["refreshed"] = p.see(http.MethodPost, issuer+"/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
+		seen["introspected"] = p.see(http.MethodPost, issuer+"/introspect", url.Values{"token": {refresh}})
+		refreshed := p.see(http.MethodPost, issuer+"/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
+		if id, ok := refreshed["id_token"].(string); ok {
+			p.lookInto(id, refreshed)
+		}
+		seen["refreshed"] = refreshed
 	}
 	if id, ok := tokens["id_token"].(string); ok {
 		p.lookInto(id, seen)

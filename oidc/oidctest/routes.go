@@ -1,8 +1,11 @@
 package oidctest
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/url"
 )
 
 // maxForm bounds every request body that the provider reads.
@@ -16,6 +19,7 @@ const (
 	signInPath     = "/sign-in"
 	tokenPath      = "/token"
 	revokePath     = "/revoke"
+	introspectPath = "/introspect"
 	userinfoPath   = "/userinfo"
 	endSessionPath = "/end_session"
 	confirmPath    = "/end_session/confirm"
@@ -39,6 +43,7 @@ func (p *Provider) routes() http.Handler {
 	on(PasswordSent, signInPath, ownForm(p.serveSignIn), http.MethodPost)
 	on(TokenAsked, tokenPath, p.serveToken, http.MethodPost)
 	on(Revocation, revokePath, p.serveRevoke, http.MethodPost)
+	on(Introspection, introspectPath, p.serveIntrospect, http.MethodPost)
 	on(Userinfo, userinfoPath, p.serveUserinfo, http.MethodGet, http.MethodPost)
 	on(EndSession, endSessionPath, p.serveEndSession, http.MethodGet, http.MethodPost)
 	on(EndSession, confirmPath, ownForm(p.serveConfirmed), http.MethodPost)
@@ -54,8 +59,23 @@ func (p *Provider) counted(event Event, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.count(event)
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if event == TokenAsked && asksRefresh(r) {
+			p.count(RefreshAsked)
+		}
 		p.Lies().fault(event).serve(w, r, next)
 	})
+}
+
+// asksRefresh reads ahead in the body of a token request, since a fault may leave
+// it unread.
+func asksRefresh(r *http.Request) bool {
+	body, _ := io.ReadAll(r.Body) // whoever reads on gets the same error again
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
+	form, err := url.ParseQuery(string(body))
+	return err == nil && form.Get("grant_type") == "refresh_token"
 }
 
 // ownForm lets only the provider's own pages post: a foreign one could sign

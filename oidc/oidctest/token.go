@@ -54,7 +54,7 @@ func (p *Provider) exchange(w http.ResponseWriter, r *http.Request, client Clien
 	if l.wants("offline_access") || client.AlwaysRefresh {
 		refresh = p.newRefresh(l)
 	}
-	p.giveTokens(w, l, l.nonce, refresh)
+	p.giveTokens(w, l, p.Lies(), l.nonce, refresh)
 }
 
 // spendCode takes a code, which is then good for nothing, even if the rest of
@@ -82,7 +82,8 @@ func (p *Provider) spendCode(client Client, code string) (*login, Refusal) {
 // refreshGrant trades a refresh token for new tokens (RFC 6749 §6).
 func (p *Provider) refreshGrant(w http.ResponseWriter, r *http.Request, client Client) {
 	old := r.PostForm.Get("refresh_token")
-	keep := p.Lies().NoRotation
+	lies := p.Lies().onRefresh()
+	keep := lies.NoRotation
 	l, refusal := p.spendRefresh(client, old, keep)
 	if refusal.Code == "" {
 		for scope := range strings.FieldsSeq(r.PostForm.Get("scope")) {
@@ -100,7 +101,7 @@ func (p *Provider) refreshGrant(w http.ResponseWriter, r *http.Request, client C
 	if !keep {
 		next = p.newRefresh(l)
 	}
-	p.giveTokens(w, l, "", next) // no nonce: OpenID Connect Core 1.0 §12.2
+	p.giveTokens(w, l, lies, "", next) // no nonce: OpenID Connect Core 1.0 §12.2
 }
 
 // spendRefresh takes a refresh token. Whoever brings a spent one ends the whole
@@ -133,7 +134,7 @@ func (p *Provider) newRefresh(l *login) string {
 
 // giveTokens answers with what l is worth (RFC 6749 §5.1, OpenID Connect Core
 // 1.0 §3.1.3.3).
-func (p *Provider) giveTokens(w http.ResponseWriter, l *login, nonce, refresh string) {
+func (p *Provider) giveTokens(w http.ResponseWriter, l *login, lies Lies, nonce, refresh string) {
 	now := p.now()
 	p.mu.Lock()
 	person, known := p.person(l.username)
@@ -143,7 +144,7 @@ func (p *Provider) giveTokens(w http.ResponseWriter, l *login, nonce, refresh st
 		writeRefusal(w, Refusal{"invalid_grant", "the person is gone"})
 		return
 	}
-	id, err := p.idToken(l, person, nonce, access, now)
+	id, err := p.idToken(l, person, lies, nonce, access, now)
 	if err != nil {
 		http.Error(w, "signing failed", http.StatusInternalServerError)
 		return
@@ -158,7 +159,7 @@ func (p *Provider) giveTokens(w http.ResponseWriter, l *login, nonce, refresh st
 	if refresh != "" {
 		answer["refresh_token"] = refresh
 	}
-	p.Lies().twistTokens(answer)
+	lies.twistTokens(answer)
 	writeJSON(w, http.StatusOK, answer)
 }
 

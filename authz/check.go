@@ -15,15 +15,18 @@ import (
 // Sessions is what an Authorizer asks of the session store; session.Vault is
 // one. An error other than session.ErrNotFound means that it gave no answer.
 type Sessions interface {
-	Create(ctx context.Context, now time.Time, app string, g oidc.Grant) (session.Token, session.Session, error)
-	Load(ctx context.Context, t session.Token) (session.Session, error)
+	Create(ctx context.Context, now time.Time, l session.Login) (session.Token, session.Session, error)
+	Load(ctx context.Context, now time.Time, t session.Token) (session.Session, error)
 	Grant(ctx context.Context, t session.Token) (oidc.Grant, error)
 	Delete(ctx context.Context, id session.ID) error
-	Use(s session.Session, now time.Time) bool
+	SignOut(ctx context.Context, s session.Session) error
+	Use(s session.Session, now time.Time)
+	Renew(ctx context.Context, now time.Time, t session.Token, s session.Session, p session.Provider) (session.Session, error)
+	RenewAhead(ctx context.Context, now time.Time, t session.Token, s session.Session, p session.Provider)
 
 	SealAttempt(a oidc.Attempt, app, redirectURI string) string
 	OpenAttempt(value, app, redirectURI string) (oidc.Attempt, error)
-	Claim(ctx context.Context, a oidc.Attempt) (bool, error)
+	Claim(ctx context.Context, a oidc.Attempt) (at time.Time, first bool, err error)
 	Settle(ctx context.Context, a oidc.Attempt, result []byte) error
 	Settled(ctx context.Context, a oidc.Attempt) ([]byte, error)
 }
@@ -31,7 +34,7 @@ type Sessions interface {
 // Provider is what an Authorizer asks of an OpenID provider; oidc.Provider is
 // one, and documents the errors.
 type Provider interface {
-	Name() string
+	session.Provider // asked about a session that it began
 	Begin(now time.Time, redirectURI, returnTo string, chooseAccount bool) (oidc.Attempt, string, error)
 	Finish(ctx context.Context, a oidc.Attempt, redirectURI string, query url.Values) (oidc.Grant, error)
 	EndSession(idToken oidc.Secret, returnTo, state string) (string, bool)
@@ -83,6 +86,8 @@ func (a *Authorizer) act(ctx context.Context, v visit, verdict Verdict) Decision
 	switch verdict.Action {
 	case Pass:
 		return a.pass(ctx, v, verdict.Reason)
+	case Renew:
+		return a.renew(ctx, v)
 	case BeginLogin:
 		return a.begin(v, verdict.Reason)
 	case FinishLogin:
@@ -100,7 +105,7 @@ func (a *Authorizer) act(ctx context.Context, v visit, verdict Verdict) Decision
 	case ShowKeys:
 		return a.showKeys(v)
 	case Forbid:
-		return a.deny(&v, v.req, verdict.Reason, v.caller.Unknown)
+		return a.deny(&v, v.req, verdict.Reason, v.caller.fault())
 	}
 	return a.deny(&v, v.req, Internal, errors.New("authz: action without an effect"))
 }
@@ -115,7 +120,7 @@ func (a *Authorizer) caller(ctx context.Context, now time.Time, rule *Rule, req 
 	if !ok {
 		return Caller{}, cookies
 	}
-	s, err := a.Sessions.Load(ctx, token)
+	s, err := a.Sessions.Load(ctx, now, token)
 	switch {
 	case errors.Is(err, session.ErrNotFound):
 		return Caller{}, cookies
@@ -124,9 +129,18 @@ func (a *Authorizer) caller(ctx context.Context, now time.Time, rule *Rule, req 
 	}
 	caller := Caller{Session: s}
 	if caller.signedIn(now, *rule) {
-		a.Sessions.Use(s, now)
+		a.use(ctx, now, rule, token, s)
 	}
 	return caller, cookies
+}
+
+// use notes that a session is used, and has the provider asked ahead of time
+// whether it still holds: an absent person's sessions are left alone.
+func (a *Authorizer) use(ctx context.Context, now time.Time, rule *Rule, t session.Token, s session.Session) {
+	a.Sessions.Use(s, now)
+	if s.Renews(now) && s.State(now) == session.Fresh && rule.endpoint != signOut {
+		a.Sessions.RenewAhead(ctx, now, t, s, rule.App.Provider)
+	}
 }
 
 // sessionToken reads the app's session cookie.

@@ -4,14 +4,24 @@ import (
 	"errors"
 	"time"
 
+	"github.com/countersign/countersign/oidc"
 	"github.com/countersign/countersign/session"
 )
 
 // Caller is who asks: nobody, or the owner of a session. The zero Caller is
 // nobody.
 type Caller struct {
-	Session session.Session
-	Unknown error // the store gave no answer: nobody can say who it is
+	Session   session.Session
+	Unknown   error // the store gave no answer: nobody can say who it is
+	Unvouched error // the provider was asked whether the session still holds, and gave none
+}
+
+// fault is why nothing can be said about c, nil if it can.
+func (c Caller) fault() error {
+	if c.Unknown != nil {
+		return c.Unknown
+	}
+	return c.Unvouched
 }
 
 // Verdict is what must happen, and why. The zero Verdict forbids.
@@ -27,6 +37,7 @@ type Action uint8
 const (
 	Forbid       Action = iota // answer with the reason
 	Pass                       // on to the upstream; with an identity if SignedIn
+	Renew                      // the provider vouches for the session first
 	BeginLogin                 // off to the provider
 	FinishLogin                // back from it
 	AskSignOut                 // a page that asks whether to end the session
@@ -56,7 +67,7 @@ func Decide(now time.Time, rule Rule, req Request, c Caller) Verdict {
 	case c.Unknown != nil:
 		return Verdict{Forbid, StoreUnavailable}
 	case c.signedIn(now, rule):
-		return decideSession(rule, c)
+		return decideSession(now, rule, c)
 	case rule.Access == Optional:
 		return Verdict{Pass, Public}
 	case req.Navigates():
@@ -65,11 +76,30 @@ func Decide(now time.Time, rule Rule, req Request, c Caller) Verdict {
 	return Verdict{Forbid, LoginRequired}
 }
 
-func decideSession(rule Rule, c Caller) Verdict {
+func decideSession(now time.Time, rule Rule, c Caller) Verdict {
+	if v, asks := decideStale(now, c); asks {
+		return v
+	}
 	if rule.permits(c) {
 		return Verdict{Pass, SignedIn}
 	}
 	return Verdict{Forbid, Forbidden}
+}
+
+// decideStale says what comes before everything else with a session that the
+// provider has to be asked about. Without an answer it is good for its grace.
+func decideStale(now time.Time, c Caller) (v Verdict, asks bool) {
+	switch {
+	case c.Session.State(now) != session.Stale:
+		return Verdict{}, false
+	case c.Unvouched == nil:
+		return Verdict{Renew, SignedIn}, true
+	case !c.Session.Lapsed(now):
+		return Verdict{}, false
+	case errors.Is(c.Unvouched, oidc.ErrUnavailable), errors.Is(c.Unvouched, oidc.ErrInvalid):
+		return Verdict{Forbid, ProviderUnavailable}, true
+	}
+	return Verdict{Forbid, StoreUnavailable}, true
 }
 
 func decideEndpoint(now time.Time, rule Rule, req Request, c Caller) Verdict {
@@ -123,6 +153,9 @@ func decideUserinfo(now time.Time, rule Rule, c Caller) Verdict {
 	case !c.signedIn(now, rule):
 		return Verdict{Forbid, LoginRequired}
 	}
+	if v, asks := decideStale(now, c); asks {
+		return v
+	}
 	return Verdict{ShowUser, Information}
 }
 
@@ -141,7 +174,7 @@ func (r *Rule) asks(req Request) bool {
 // signedIn reports whether c has a live session that was made for rule's app, by
 // the provider that the app has now.
 func (c Caller) signedIn(now time.Time, rule Rule) bool {
-	return rule.App != nil && c.Session.App == rule.App.id() && c.Session.State(now) == session.Fresh &&
+	return rule.App != nil && c.Session.App == rule.App.id() && c.Session.State(now) != session.Ended &&
 		rule.App.trusts(c.Session.Identity)
 }
 

@@ -149,13 +149,13 @@ func (a *Authorizer) finish(ctx context.Context, v visit) Decision {
 		}
 		return a.deny(&v, v.req, LoginExpired, err)
 	}
-	first, err := a.Sessions.Claim(ctx, attempt)
+	claimed, first, err := a.Sessions.Claim(ctx, attempt)
 	if err != nil {
 		return a.deny(&v, v.req, StoreUnavailable, err)
 	}
 	var r loginResult
 	if first {
-		r, err = a.exchange(ctx, v, attempt, query)
+		r, err = a.exchange(ctx, v, arrival{attempt, query, claimed})
 	} else {
 		r, err = a.awaitResult(ctx, attempt)
 	}
@@ -201,16 +201,23 @@ type loginResult struct {
 	Cause   string `json:"cause,omitempty"` // for the log
 }
 
+// arrival is what the first request that came back with an attempt brought.
+type arrival struct {
+	attempt oidc.Attempt
+	query   url.Values
+	claimed time.Time // when it was found to be the first
+}
+
 // exchange redeems the code, on a context that outlives the request: Envoy may
 // stop waiting before the provider answers, and a code cannot be used twice.
-func (a *Authorizer) exchange(ctx context.Context, v visit, attempt oidc.Attempt, query url.Values) (loginResult, error) {
+func (a *Authorizer) exchange(ctx context.Context, v visit, back arrival) (loginResult, error) {
 	done := make(chan loginResult, 1)
 	a.logins.Add(1)
 	go func() {
 		defer a.logins.Add(-1)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
 		defer cancel()
-		done <- a.redeem(ctx, v, attempt, query)
+		done <- a.redeem(ctx, v, back)
 	}()
 	select {
 	case r := <-done:
@@ -221,19 +228,24 @@ func (a *Authorizer) exchange(ctx context.Context, v visit, attempt oidc.Attempt
 }
 
 // redeem exchanges the code, makes the session and settles the claim.
-func (a *Authorizer) redeem(ctx context.Context, v visit, attempt oidc.Attempt, query url.Values) (r loginResult) {
+func (a *Authorizer) redeem(ctx context.Context, v visit, back arrival) (r loginResult) {
 	defer func() {
 		if p := recover(); p != nil {
 			r = loginResult{Reason: Internal, Cause: "panic during the exchange"}
 		}
-		a.settle(ctx, attempt, r)
+		a.settle(ctx, back.attempt, r)
 	}()
 	app := v.rule.App
-	grant, err := app.Provider.Finish(ctx, attempt, app.redirectURI(), query)
+	grant, err := app.Provider.Finish(ctx, back.attempt, app.redirectURI(), back.query)
 	if err != nil {
 		return loginResult{Reason: loginReason(err), Cause: err.Error()}
 	}
-	token, _, err := a.Sessions.Create(ctx, a.now(), app.id(), grant)
+	token, _, err := a.Sessions.Create(ctx, a.now(), session.Login{
+		App: app.id(), Grant: grant, Browser: v.req.browser(), Claimed: back.claimed,
+	})
+	if errors.Is(err, session.ErrNotFound) { // signed out meanwhile
+		return loginResult{Reason: LoginExpired, Cause: err.Error()}
+	}
 	if err != nil {
 		return loginResult{Reason: StoreUnavailable, Cause: err.Error()}
 	}

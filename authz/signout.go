@@ -35,7 +35,7 @@ func (a *Authorizer) endSession(ctx context.Context, v visit) Decision {
 		if err != nil && !errors.Is(err, session.ErrNotFound) && !errors.Is(err, session.ErrUnknownKey) {
 			return a.deny(&v, v.req, StoreUnavailable, err)
 		}
-		if err := a.end(ctx, token.ID()); err != nil {
+		if err := a.signOut(ctx, v.caller.Session, token.ID()); err != nil {
 			return a.deny(&v, v.req, StoreUnavailable, err)
 		}
 		// The ID token is for the provider that gave it, and no other.
@@ -50,6 +50,16 @@ func (a *Authorizer) endSession(ctx context.Context, v visit) Decision {
 		d.Client.Add("Set-Cookie", session.SetCookie(name, state, signOutLife, app.secure()))
 	}
 	return d
+}
+
+// signOut ends a session with the logins that its owner has under way, or without
+// them one that could not be opened.
+func (a *Authorizer) signOut(ctx context.Context, s session.Session, id session.ID) error {
+	if s.ID != id {
+		return a.end(ctx, id)
+	}
+	a.Minter.Forget(id)
+	return a.Sessions.SignOut(ctx, s)
 }
 
 // end forgets a session everywhere.

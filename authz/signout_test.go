@@ -141,7 +141,7 @@ func TestSignOutStoreAway(t *testing.T) {
 	b := w.browser()
 	b.login(t, "/x", alice)
 	cookie := b.cookie(sessionCookie)
-	for _, away := range []string{"load", "load_tokens", "delete", "everything"} {
+	for _, away := range []string{"load", "load_whole", "delete", "everything"} {
 		w.store.goAway(away)
 		d := b.send(t, signOut())
 		if d.Reason != authz.StoreUnavailable || has(d, "Set-Cookie") || b.cookie(sessionCookie) != cookie || !w.lives(t, cookie) {

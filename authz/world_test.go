@@ -292,7 +292,9 @@ func (w *world) learnSecrets() {
 // sessionOf is a cookie of somebody who signed in at an app a moment ago.
 func (w *world) sessionOf(tb testing.TB, app string, who oidctest.Person) string {
 	tb.Helper()
-	t, _, err := w.vault.Create(tb.Context(), w.clock.now(), cmp.Or(app, "app.test"), oidc.Grant{Identity: identity(who), IDToken: "canary-id-token"})
+	t, _, err := w.vault.Create(tb.Context(), w.clock.now(), session.Login{
+		App: cmp.Or(app, "app.test"), Grant: oidc.Grant{Identity: identity(who), IDToken: "canary-id-token"}, Claimed: w.clock.now(),
+	})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -397,6 +399,10 @@ func (quick) Finish(context.Context, oidc.Attempt, string, url.Values) (oidc.Gra
 	return oidc.Grant{Identity: identity(alice)}, nil
 }
 
+func (quick) Refresh(_ context.Context, g oidc.Grant) (oidc.Grant, error)    { return g, nil }
+func (quick) Userinfo(_ context.Context, g oidc.Grant) (oidc.Grant, error)   { return g, nil }
+func (quick) Introspect(_ context.Context, g oidc.Grant) (oidc.Grant, error) { return g, nil }
+
 func (quick) EndSession(oidc.Secret, string, string) (string, bool) { return "", false }
 
 var errAway = errors.New("store: connection refused")
@@ -437,11 +443,11 @@ func (m *moody) answer(call string) error {
 	return nil
 }
 
-func (m *moody) Create(ctx context.Context, id session.ID, r session.Record) error {
+func (m *moody) Create(ctx context.Context, id session.ID, r session.Record, claimed time.Time) error {
 	if err := m.answer("create"); err != nil {
 		return err
 	}
-	return m.Store.Create(ctx, id, r)
+	return m.Store.Create(ctx, id, r, claimed)
 }
 
 func (m *moody) Load(ctx context.Context, id session.ID) (session.Record, error) {
@@ -451,23 +457,23 @@ func (m *moody) Load(ctx context.Context, id session.ID) (session.Record, error)
 	return m.Store.Load(ctx, id)
 }
 
-func (m *moody) LoadTokens(ctx context.Context, id session.ID) ([]byte, error) {
-	if err := m.answer("load_tokens"); err != nil {
-		return nil, err
+func (m *moody) LoadWhole(ctx context.Context, id session.ID) (session.Record, error) {
+	if err := m.answer("load_whole"); err != nil {
+		return session.Record{}, err
 	}
-	return m.Store.LoadTokens(ctx, id)
+	return m.Store.LoadWhole(ctx, id)
 }
 
-func (m *moody) Delete(ctx context.Context, id session.ID) error {
+func (m *moody) Delete(ctx context.Context, ids ...session.ID) (int, error) {
 	if err := m.answer("delete"); err != nil {
-		return err
+		return 0, err
 	}
-	return m.Store.Delete(ctx, id)
+	return m.Store.Delete(ctx, ids...)
 }
 
-func (m *moody) Claim(ctx context.Context, c session.Claim, life time.Duration) (bool, error) {
+func (m *moody) Claim(ctx context.Context, c session.Claim, life time.Duration) (time.Time, bool, error) {
 	if err := m.answer("claim"); err != nil {
-		return false, err
+		return time.Time{}, false, err
 	}
 	return m.Store.Claim(ctx, c, life)
 }

@@ -3,7 +3,6 @@ package metrics
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -24,6 +23,8 @@ type Metrics struct {
 	logins    *prometheus.CounterVec
 	store     *prometheus.HistogramVec
 	minted    *prometheus.CounterVec
+	refreshes *prometheus.CounterVec
+	revoked   prometheus.Counter
 }
 
 // New returns metrics that count from zero.
@@ -47,13 +48,20 @@ func New(version string) *Metrics {
 		minted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_tokens_minted_total", Help: "Tokens that were signed for upstreams.",
 		}, []string{"app", "alg"}),
+		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_refreshes_total",
+			Help: "Questions to a provider whether a session still holds, by what came of them.",
+		}, []string{"provider", "result"}),
+		revoked: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_sessions_revoked_total", Help: "Sessions that an administrator ended.",
+		}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "countersign_build_info", Help: "Always 1; the label says which build this is.",
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.decisions, m.checks, m.logins, m.store, m.minted, build,
+	m.registry.MustRegister(m.decisions, m.checks, m.logins, m.store, m.minted, m.refreshes, m.revoked, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -66,6 +74,21 @@ func (m *Metrics) Handler() http.Handler {
 // Minted counts a signature; it fits mint.Signer's OnSign.
 func (m *Metrics) Minted(t mint.Minted) {
 	m.minted.WithLabelValues(t.App, string(t.Algorithm)).Inc()
+}
+
+// Asked counts what came of asking a provider; it fits session.Vault's OnRenewal.
+func (m *Metrics) Asked(r session.Renewal) {
+	m.refreshes.WithLabelValues(r.Provider, string(r.Result)).Inc()
+}
+
+// Revoked counts sessions that an administrator ended.
+func (m *Metrics) Revoked(n int) { m.revoked.Add(float64(n)) }
+
+// Cached shows how many sessions are remembered in this process, as count says.
+func (m *Metrics) Cached(count func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "countersign_sessions_cached", Help: "Sessions that this replica remembers.",
+	}, func() float64 { return float64(count()) }))
 }
 
 // Checker counts the decisions of next.
@@ -88,75 +111,4 @@ func (c checker) Check(ctx context.Context, req authz.Request) authz.Decision {
 		c.m.logins.WithLabelValues(d.Login, string(d.Reason)).Inc()
 	}
 	return d
-}
-
-// Store measures the calls to next.
-func (m *Metrics) Store(next session.Store) session.Store { return store{m, next} }
-
-type store struct {
-	m    *Metrics
-	next session.Store
-}
-
-func (s store) observe(operation string, began time.Time, err error) {
-	result := "ok"
-	switch {
-	case errors.Is(err, session.ErrNotFound):
-		result = "not_found"
-	case errors.Is(err, session.ErrExists), errors.Is(err, session.ErrConflict):
-		result = "conflict"
-	case err != nil:
-		result = "error"
-	}
-	s.m.store.WithLabelValues(operation, result).Observe(time.Since(began).Seconds())
-}
-
-func (s store) Create(ctx context.Context, id session.ID, r session.Record) (err error) {
-	defer func(t time.Time) { s.observe("create", t, err) }(time.Now())
-	return s.next.Create(ctx, id, r)
-}
-
-func (s store) Load(ctx context.Context, id session.ID) (r session.Record, err error) {
-	defer func(t time.Time) { s.observe("load", t, err) }(time.Now())
-	return s.next.Load(ctx, id)
-}
-
-func (s store) LoadTokens(ctx context.Context, id session.ID) (b []byte, err error) {
-	defer func(t time.Time) { s.observe("load_tokens", t, err) }(time.Now())
-	return s.next.LoadTokens(ctx, id)
-}
-
-func (s store) Replace(ctx context.Context, id session.ID, version uint64, r session.Record) (err error) {
-	defer func(t time.Time) { s.observe("replace", t, err) }(time.Now())
-	return s.next.Replace(ctx, id, version, r)
-}
-
-func (s store) Delete(ctx context.Context, id session.ID) (err error) {
-	defer func(t time.Time) { s.observe("delete", t, err) }(time.Now())
-	return s.next.Delete(ctx, id)
-}
-
-func (s store) Touch(ctx context.Context, seen map[session.ID]time.Time) (err error) {
-	defer func(t time.Time) { s.observe("touch", t, err) }(time.Now())
-	return s.next.Touch(ctx, seen)
-}
-
-func (s store) Claim(ctx context.Context, c session.Claim, life time.Duration) (ok bool, err error) {
-	defer func(t time.Time) { s.observe("claim", t, err) }(time.Now())
-	return s.next.Claim(ctx, c, life)
-}
-
-func (s store) Settle(ctx context.Context, c session.Claim, result []byte, life time.Duration) (err error) {
-	defer func(t time.Time) { s.observe("settle", t, err) }(time.Now())
-	return s.next.Settle(ctx, c, result, life)
-}
-
-func (s store) Settled(ctx context.Context, c session.Claim) (b []byte, err error) {
-	defer func(t time.Time) { s.observe("settled", t, err) }(time.Now())
-	return s.next.Settled(ctx, c)
-}
-
-func (s store) Ping(ctx context.Context) (err error) {
-	defer func(t time.Time) { s.observe("ping", t, err) }(time.Now())
-	return s.next.Ping(ctx)
 }

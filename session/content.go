@@ -19,6 +19,16 @@ type hotContent struct {
 	Created  time.Time       `json:"created"`
 	Ends     time.Time       `json:"ends"`
 	Idle     time.Duration   `json:"idle"` // in nanoseconds
+	Checked  time.Time       `json:"checked,omitzero"`
+	Due      time.Time       `json:"due,omitzero"`
+}
+
+// displayContent is what an administrator sees of a session, beside the times
+// that the store knows.
+type displayContent struct {
+	App     string    `json:"app"`
+	Browser string    `json:"browser,omitzero"`
+	Created time.Time `json:"created"`
 }
 
 // identityContent is an [oidc.Identity]. It uses omitzero, which keeps an empty
@@ -50,7 +60,7 @@ type tokensContent struct {
 func encodeHot(s Session) ([]byte, error) {
 	return json.Marshal(hotContent{
 		App: s.App, Identity: identityContent(s.Identity),
-		Created: s.Created, Ends: s.Ends, Idle: s.Idle,
+		Created: s.Created, Ends: s.Ends, Idle: s.Idle, Checked: s.Checked, Due: s.Due,
 	})
 }
 
@@ -61,7 +71,7 @@ func decodeHot(plain []byte) (Session, error) {
 	}
 	return Session{
 		App: c.App, Identity: oidc.Identity(c.Identity),
-		Created: c.Created, Ends: c.Ends, Idle: c.Idle,
+		Created: c.Created, Ends: c.Ends, Idle: c.Idle, Checked: c.Checked, Due: c.Due,
 	}, nil
 }
 

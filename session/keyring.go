@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -44,6 +45,13 @@ type Sealer interface {
 
 	// Open returns what was sealed under b, or ErrForged or ErrUnknownKey.
 	Open(b Binding, sealed []byte) ([]byte, error)
+
+	// Current reports whether sealed looks as Seal would seal it now.
+	Current(sealed []byte) bool
+
+	// Index returns a keyed hash of the parts under each key, that which seals now
+	// first. {"a", "bc"} and {"ab", "c"} differ.
+	Index(parts ...string) []Index
 }
 
 // Keyring is a [Sealer] with the server's keys: the first seals, all open. It
@@ -174,6 +182,30 @@ func (k *Keyring) Open(b Binding, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
+// Current implements [Sealer]: the first key sealed it, in this format.
+func (k *Keyring) Current(sealed []byte) bool {
+	return len(sealed) >= headerSize && len(k.keys) > 0 && sealed[0] == sealVersion &&
+		bytes.Equal(sealed[1:headerSize], k.keys[0].name[:])
+}
+
+// Index implements [Sealer]. It is the HMAC-SHA256 of the parts, each after its
+// length in 8 bytes, big-endian, under a key that HKDF-SHA256 derives from the
+// ring's with the salt "countersign index".
+func (k *Keyring) Index(parts ...string) []Index {
+	message := appendParts(nil, parts)
+	indexes := make([]Index, len(k.keys))
+	for i, key := range k.keys {
+		derived, err := hkdf.Key(sha256.New, key.value[:], []byte("countersign index"), "", keySize)
+		if err != nil {
+			panic(err) // SHA-256 and 32 bytes are always allowed
+		}
+		mac := hmac.New(sha256.New, derived)
+		mac.Write(message)
+		mac.Sum(indexes[i][:0])
+	}
+	return indexes
+}
+
 // aead returns the cipher for one purpose and secret. The ring's key has a fixed
 // length, so that no other pair of key and secret joins to the same input.
 func (k ringKey) aead(b Binding) cipher.AEAD {
@@ -196,8 +228,11 @@ func (k ringKey) aead(b Binding) cipher.AEAD {
 // additional returns what is authenticated beside the content. Each part has its
 // length in front, so that parts that join to the same string still differ.
 func (b Binding) additional(header []byte) []byte {
-	data := slices.Clone(header)
-	for _, part := range append([]string{b.Purpose}, b.Parts...) {
+	return appendParts(slices.Clone(header), append([]string{b.Purpose}, b.Parts...))
+}
+
+func appendParts(data []byte, parts []string) []byte {
+	for _, part := range parts {
 		data = binary.BigEndian.AppendUint64(data, uint64(len(part)))
 		data = append(data, part...)
 	}

@@ -3,7 +3,10 @@ package session
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
+	"iter"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,8 +17,8 @@ var ErrFull = errors.New("session: memory store is full")
 // Memory is a [Store] in this process. A restart forgets it, and another replica
 // does not see it. It never ends a live session to make room for another.
 type Memory struct {
-	// Max is how many sessions it holds at most, and likewise how many claims and
-	// results; it must not change. Zero means 100,000.
+	// Max is how many sessions it holds at most, and likewise how many claims,
+	// results and locks; it must not change. Zero means 100,000.
 	Max int
 
 	// Now is the clock that ends are measured by. It must not change; nil means
@@ -23,10 +26,14 @@ type Memory struct {
 	Now func() time.Time
 
 	mu       sync.Mutex
-	sessions map[ID]Record      // guarded by mu
-	claims   map[Claim]expiring // guarded by mu
-	results  map[Claim]expiring // guarded by mu
-	swept    time.Time          // last sweep for expired ones; guarded by mu
+	sessions map[ID]Record             // guarded by mu
+	lists    map[Index]map[ID]struct{} // guarded by mu
+	buried   map[Index]expiring        // guarded by mu
+	locks    map[ID]expiring           // guarded by mu
+	claims   map[Claim]expiring        // guarded by mu
+	results  map[Claim]expiring        // guarded by mu
+	watchers map[chan struct{}]Watcher // guarded by mu
+	swept    time.Time                 // last sweep for expired ones; guarded by mu
 }
 
 var _ Store = (*Memory)(nil)
@@ -34,12 +41,16 @@ var _ Store = (*Memory)(nil)
 // expiring is something that is kept until an end.
 type expiring struct {
 	value []byte
+	at    time.Time // when it was put there
 	end   time.Time
 }
 
-// sweepEvery is how often a Memory looks for what has expired. Until then, it
-// is there and not found.
-const sweepEvery = time.Minute
+// A Memory looks for what has expired now and then. Until it does, that is there
+// and not found. One that is full looks more often, but not at each call.
+const (
+	sweepEvery = time.Minute
+	sweepFull  = time.Second
+)
 
 const defaultMax = 100_000
 
@@ -47,7 +58,7 @@ const defaultMax = 100_000
 func NewMemory() *Memory { return &Memory{} }
 
 // Create implements [Store]. It returns ErrFull when there is no room.
-func (m *Memory) Create(ctx context.Context, id ID, r Record) error {
+func (m *Memory) Create(ctx context.Context, id ID, r Record, claimed time.Time) error {
 	now, done, err := m.begin(ctx)
 	if err != nil {
 		return err
@@ -57,18 +68,31 @@ func (m *Memory) Create(ctx context.Context, id ID, r Record) error {
 	if !now.Before(r.End()) {
 		return ErrNotFound
 	}
+	for _, index := range r.Indexes {
+		if b, ok := m.buried[index]; ok && now.Before(b.end) && !b.at.Before(claimed) {
+			return ErrNotFound
+		}
+	}
 	if _, ok := m.live(id, now); ok {
 		return ErrExists
 	}
 	if m.full(now, func() int { return len(m.sessions) }) {
 		return ErrFull
 	}
-	m.sessions[id] = r
+	m.forget(id)
+	m.keep(id, r)
 	return nil
 }
 
 // Load implements [Store].
 func (m *Memory) Load(ctx context.Context, id ID) (Record, error) {
+	r, err := m.LoadWhole(ctx, id)
+	r.Tokens, r.Display = nil, nil
+	return r, err
+}
+
+// LoadWhole implements [Store].
+func (m *Memory) LoadWhole(ctx context.Context, id ID) (Record, error) {
 	now, done, err := m.begin(ctx)
 	if err != nil {
 		return Record{}, err
@@ -78,22 +102,9 @@ func (m *Memory) Load(ctx context.Context, id ID) (Record, error) {
 	if !ok {
 		return Record{}, ErrNotFound
 	}
-	r.Hot, r.Tokens = bytes.Clone(r.Hot), nil
+	r = kept(r, r.Version)
+	r.Indexes = nil
 	return r, nil
-}
-
-// LoadTokens implements [Store].
-func (m *Memory) LoadTokens(ctx context.Context, id ID) ([]byte, error) {
-	now, done, err := m.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	r, ok := m.live(id, now)
-	if !ok {
-		return nil, ErrNotFound
-	}
-	return bytes.Clone(r.Tokens), nil
 }
 
 // Replace implements [Store].
@@ -111,31 +122,40 @@ func (m *Memory) Replace(ctx context.Context, id ID, version uint64, r Record) e
 	case old.Version != version:
 		return ErrConflict
 	}
-	m.sessions[id] = r
+	m.forget(id)
+	m.keep(id, r)
+	m.tell(id, r.Version)
 	return nil
 }
 
 // Delete implements [Store].
-func (m *Memory) Delete(ctx context.Context, id ID) error {
-	_, done, err := m.begin(ctx)
+func (m *Memory) Delete(ctx context.Context, ids ...ID) (int, error) {
+	now, done, err := m.begin(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer done()
-	delete(m.sessions, id)
-	return nil
+	n := 0
+	for _, id := range ids {
+		if _, ok := m.live(id, now); ok {
+			n++
+		}
+		m.forget(id)
+		m.tell(id, 0)
+	}
+	return n, nil
 }
 
 // Touch implements [Store].
-func (m *Memory) Touch(ctx context.Context, seen map[ID]time.Time) error {
+func (m *Memory) Touch(ctx context.Context, uses map[ID]Use) error {
 	now, done, err := m.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	for id, at := range seen {
+	for id, use := range uses {
 		r, ok := m.live(id, now)
-		if at = atMilli(at); ok && at.After(r.Seen) {
+		if at := atMilli(use.Seen); ok && at.After(r.Seen) {
 			r.Seen = at
 			m.sessions[id] = r
 		}
@@ -143,21 +163,122 @@ func (m *Memory) Touch(ctx context.Context, seen map[ID]time.Time) error {
 	return nil
 }
 
-// Claim implements [Store]. It returns ErrFull when there is no room.
-func (m *Memory) Claim(ctx context.Context, c Claim, life time.Duration) (bool, error) {
+// Find implements [Store].
+func (m *Memory) Find(ctx context.Context, index Index) ([]ID, error) {
+	now, done, err := m.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var found []ID
+	for id := range m.lists[index] {
+		if _, ok := m.live(id, now); ok {
+			found = append(found, id)
+		}
+	}
+	return found, nil
+}
+
+// List implements [Store].
+func (m *Memory) List(ctx context.Context, prefix string) iter.Seq2[Listed, error] {
+	return func(yield func(Listed, error) bool) {
+		all, err := m.listed(ctx, prefix)
+		if err != nil {
+			yield(Listed{}, err)
+			return
+		}
+		for _, l := range all {
+			if !yield(l, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *Memory) listed(ctx context.Context, prefix string) ([]Listed, error) {
+	now, done, err := m.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var all []Listed
+	for id, r := range m.sessions {
+		if now.Before(r.End()) && strings.HasPrefix(hex.EncodeToString(id[:]), prefix) {
+			r = kept(r, r.Version)
+			r.Hot, r.Tokens, r.Indexes = nil, nil, nil
+			all = append(all, Listed{id, r})
+		}
+	}
+	return all, nil
+}
+
+// Bury implements [Store]. It returns ErrFull when there is no room.
+func (m *Memory) Bury(ctx context.Context, life time.Duration, indexes ...Index) error {
+	now, done, err := m.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if m.full(now, func() int { return len(m.buried) }) {
+		return ErrFull
+	}
+	for _, index := range indexes {
+		m.buried[index] = expiring{at: now, end: now.Add(life)}
+	}
+	return nil
+}
+
+// Lock implements [Store]. It returns ErrFull when there is no room.
+func (m *Memory) Lock(ctx context.Context, id ID, owner Owner, life time.Duration) (bool, error) {
 	now, done, err := m.begin(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer done()
-	if old, ok := m.claims[c]; ok && now.Before(old.end) {
+	if l, ok := m.locks[id]; ok && now.Before(l.end) && !bytes.Equal(l.value, owner[:]) {
 		return false, nil
 	}
-	if m.full(now, func() int { return len(m.claims) }) {
+	if m.full(now, func() int { return len(m.locks) }) {
 		return false, ErrFull
 	}
-	m.claims[c] = expiring{end: now.Add(life)}
+	m.locks[id] = expiring{value: bytes.Clone(owner[:]), end: now.Add(life)}
 	return true, nil
+}
+
+// Unlock implements [Store].
+func (m *Memory) Unlock(ctx context.Context, id ID, owner Owner, pause time.Duration) error {
+	now, done, err := m.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	l, ok := m.locks[id]
+	switch {
+	case !ok || !bytes.Equal(l.value, owner[:]):
+	case pause <= 0:
+		delete(m.locks, id)
+	default:
+		// Nobody's, so that the owner is held to the pause, too.
+		m.locks[id] = expiring{end: now.Add(pause)}
+	}
+	return nil
+}
+
+// Claim implements [Store]. It returns ErrFull when there is no room.
+func (m *Memory) Claim(ctx context.Context, c Claim, life time.Duration) (time.Time, bool, error) {
+	now, done, err := m.begin(ctx)
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	defer done()
+	if old, ok := m.claims[c]; ok && now.Before(old.end) {
+		return time.Time{}, false, nil
+	}
+	if m.full(now, func() int { return len(m.claims) }) {
+		return time.Time{}, false, ErrFull
+	}
+	m.claims[c] = expiring{end: now.Add(life)}
+	return now, true, nil
 }
 
 // Settle implements [Store]. It returns ErrFull when there is no room.
@@ -188,6 +309,40 @@ func (m *Memory) Settled(ctx context.Context, c Claim) ([]byte, error) {
 	return bytes.Clone(r.value), nil
 }
 
+// heardEvery is how often a Memory says that it has told everything.
+const heardEvery = 200 * time.Millisecond
+
+// Watch implements [Store].
+func (m *Memory) Watch(ctx context.Context, w Watcher) error {
+	name := make(chan struct{})
+	m.mu.Lock()
+	if m.watchers == nil {
+		m.watchers = map[chan struct{}]Watcher{}
+	}
+	m.watchers[name] = w
+	w.Lost()
+	w.Heard(time.Now())
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.watchers, name)
+	}()
+	tick := time.NewTicker(heardEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case at := <-tick.C:
+			w.Heard(at) // what comes later is told at once
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Ahead implements [Store]: the clock is our own.
+func (m *Memory) Ahead() time.Duration { return 0 }
+
 // Ping implements [Store].
 func (m *Memory) Ping(ctx context.Context) error { return ctx.Err() }
 
@@ -198,7 +353,9 @@ func (m *Memory) begin(ctx context.Context) (now time.Time, done func(), err err
 	}
 	m.mu.Lock()
 	if m.sessions == nil {
-		m.sessions, m.claims, m.results = map[ID]Record{}, map[Claim]expiring{}, map[Claim]expiring{}
+		m.sessions, m.lists = map[ID]Record{}, map[Index]map[ID]struct{}{}
+		m.buried, m.locks = map[Index]expiring{}, map[ID]expiring{}
+		m.claims, m.results = map[Claim]expiring{}, map[Claim]expiring{}
 	}
 	now = time.Now()
 	if m.Now != nil {
@@ -219,13 +376,44 @@ func (m *Memory) live(id ID, now time.Time) (Record, bool) {
 	return r, true
 }
 
+// keep keeps a record and lists it. The caller holds mu.
+func (m *Memory) keep(id ID, r Record) {
+	m.sessions[id] = r
+	for _, index := range r.Indexes {
+		if m.lists[index] == nil {
+			m.lists[index] = map[ID]struct{}{}
+		}
+		m.lists[index][id] = struct{}{}
+	}
+}
+
+// forget removes a record from its place and its lists. The caller holds mu.
+func (m *Memory) forget(id ID) {
+	for _, index := range m.sessions[id].Indexes {
+		delete(m.lists[index], id)
+		if len(m.lists[index]) == 0 {
+			delete(m.lists, index)
+		}
+	}
+	delete(m.sessions, id)
+}
+
+// tell tells all watchers of a change. The caller holds mu.
+func (m *Memory) tell(id ID, version uint64) {
+	for _, w := range m.watchers {
+		w.Changed(id, version)
+	}
+}
+
 // full reports whether there is no room for one more, once what has expired is
 // removed. The caller holds mu.
 func (m *Memory) full(now time.Time, count func() int) bool {
 	if count() < m.max() {
 		return false
 	}
-	m.sweep(now)
+	if now.Sub(m.swept) >= sweepFull {
+		m.sweep(now)
+	}
 	return count() >= m.max()
 }
 
@@ -234,14 +422,19 @@ func (m *Memory) sweep(now time.Time) {
 	m.swept = now
 	for id, r := range m.sessions {
 		if !now.Before(r.End()) {
-			delete(m.sessions, id)
+			m.forget(id)
 		}
 	}
-	for _, kept := range []map[Claim]expiring{m.claims, m.results} {
-		for c, e := range kept {
-			if !now.Before(e.end) {
-				delete(kept, c)
-			}
+	sweepOut(m.claims, now)
+	sweepOut(m.results, now)
+	sweepOut(m.buried, now)
+	sweepOut(m.locks, now)
+}
+
+func sweepOut[K comparable](kept map[K]expiring, now time.Time) {
+	for k, e := range kept {
+		if !now.Before(e.end) {
+			delete(kept, k)
 		}
 	}
 }
@@ -257,7 +450,8 @@ func (m *Memory) max() int {
 // every Store has.
 func kept(r Record, version uint64) Record {
 	r.Version = version
-	r.Hot, r.Tokens = bytes.Clone(r.Hot), bytes.Clone(r.Tokens)
+	r.Hot, r.Tokens, r.Display = bytes.Clone(r.Hot), bytes.Clone(r.Tokens), bytes.Clone(r.Display)
+	r.Indexes = append([]Index(nil), r.Indexes...)
 	r.Seen, r.Ends = atMilli(r.Seen), atMilli(r.Ends)
 	r.Idle = r.Idle.Truncate(time.Millisecond)
 	return r

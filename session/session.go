@@ -18,6 +18,12 @@ type Session struct {
 	Ends    time.Time     // absolute end
 	Idle    time.Duration // ends as long after Seen, too
 
+	// When the provider must be asked again; the last three are zero when it never is.
+	Checked time.Time // when it last vouched for the session
+	Renew   time.Time // from then on in the background of the person's requests
+	Due     time.Time // from then on the session is Stale: first the answer, then the request
+	Lapses  time.Time // from then on it is good for nothing without an answer
+
 	Version uint64 // rises when the content changes, not when it is seen
 }
 
@@ -27,16 +33,28 @@ type State uint8
 // The states of a session.
 const (
 	Ended State = iota
+	Stale       // the provider has to be asked again
 	Fresh
 )
 
-// State tells where s is in its life at now. Exactly at either end it is Ended.
+// State tells where s is in its life at now. Exactly at either end it is Ended,
+// and exactly when it is Due it is Stale.
 func (s Session) State(now time.Time) State {
-	if s.ID == (ID{}) || !now.Before(s.End()) {
+	switch {
+	case s.ID == (ID{}), !now.Before(s.End()):
 		return Ended
+	case !s.Due.IsZero() && !now.Before(s.Due):
+		return Stale
 	}
 	return Fresh
 }
+
+// Renews reports whether the provider should be asked in the background, at now.
+func (s Session) Renews(now time.Time) bool { return !s.Renew.IsZero() && !now.Before(s.Renew) }
+
+// Lapsed reports whether s is good for nothing, at now, until the provider
+// answers.
+func (s Session) Lapsed(now time.Time) bool { return !s.Lapses.IsZero() && !now.Before(s.Lapses) }
 
 // End is the earlier of both ends, unless s is seen again.
 func (s Session) End() time.Time {
@@ -44,4 +62,17 @@ func (s Session) End() time.Time {
 		return idle
 	}
 	return s.Ends
+}
+
+// shifted is s with all its times moved.
+func (s Session) shifted(by time.Duration) Session {
+	if by == 0 {
+		return s
+	}
+	for _, t := range []*time.Time{&s.Created, &s.Seen, &s.Ends, &s.Checked, &s.Renew, &s.Due, &s.Lapses} {
+		if !t.IsZero() {
+			*t = t.Add(by)
+		}
+	}
+	return s
 }

@@ -1,0 +1,115 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxFlights   = 10_000           // under way or paused, in one process
+	shortPause   = 5 * time.Second  // after the first question without an answer
+	longPause    = 10 * time.Second // after each further one
+	rememberFail = time.Minute      // how long it counts that one had no answer
+)
+
+// errCrowded is the answer when too many sessions are asked about.
+var errCrowded = errors.New("session: too many are asked about already")
+
+// flights are the questions to providers that are under way here, one for each
+// session, and those that had no answer a moment ago.
+type flights struct {
+	running atomic.Int64
+
+	mu  sync.Mutex
+	all map[ID]*flight // guarded by mu
+}
+
+// flight is one question. session and err are set before done is closed.
+type flight struct {
+	done    chan struct{}
+	session Session
+	err     error
+
+	until    time.Time // no further question before; guarded by flights.mu
+	failures int       // in a row; guarded by flights.mu
+}
+
+// join returns the flight of a session, and whether the caller has to do it.
+func (f *flights) join(now time.Time, id ID) (one *flight, mine bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := f.all[id]
+	switch {
+	case last != nil && (last.until.IsZero() || now.Before(last.until)):
+		return last, false
+	case last == nil && len(f.all) >= maxFlights:
+		one = &flight{done: make(chan struct{}), err: errCrowded}
+		close(one.done)
+		return one, false
+	}
+	one = &flight{done: make(chan struct{})}
+	if last != nil {
+		one.failures = last.failures
+	}
+	if f.all == nil {
+		f.all = map[ID]*flight{}
+	}
+	f.all[id] = one
+	f.running.Add(1)
+	return one, true
+}
+
+// land ends a flight. One without an answer stays there for a pause, which pause
+// returns.
+func (f *flights) land(now time.Time, id ID, one *flight, s Session, err error) {
+	f.mu.Lock()
+	one.session, one.err = s, err
+	if err == nil || errors.Is(err, ErrNotFound) {
+		delete(f.all, id)
+	} else {
+		one.until = now.Add(one.pause())
+		one.failures++
+	}
+	f.mu.Unlock()
+	close(one.done)
+	f.running.Add(-1)
+}
+
+// pause is how long nobody asks again after no answer, spread by a half, so that
+// a provider that comes back is not met by everybody at once.
+func (one *flight) pause() time.Duration {
+	pause := shortPause
+	if one.failures > 0 {
+		pause = longPause
+	}
+	return pause + rand.N(pause/2)
+}
+
+// sweep forgets failures of some time ago.
+func (f *flights) sweep(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, one := range f.all {
+		if !one.until.IsZero() && now.Sub(one.until) > rememberFail {
+			delete(f.all, id)
+		}
+	}
+}
+
+// Wait returns when no provider is asked about a session any more, or with ctx.
+func (v *Vault) Wait(ctx context.Context) error {
+	tick := time.NewTicker(lockPoll)
+	defer tick.Stop()
+	for v.flights.running.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package session
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/countersign/countersign/oidc"
+)
+
+// Via is how the provider is asked whether a session still holds. The zero Via
+// asks nothing.
+type Via string
+
+// The ways to ask.
+const (
+	ViaNothing       Via = ""
+	ViaRefresh       Via = "refresh"       // RFC 6749 §6; a session without a refresh token is not asked about
+	ViaUserinfo      Via = "userinfo"      // OpenID Connect Core 1.0 §5.3
+	ViaIntrospection Via = "introspection" // RFC 7662
+)
+
+// Revalidation says when the provider is asked about a session, and how. The
+// zero Revalidation never asks.
+type Revalidation struct {
+	Via   Via
+	Every time.Duration // at the latest; by refresh also when the access token ends
+	Grace time.Duration // how long a session is good without an answer that is due
+}
+
+// shortestLife is the least that is believed of a provider that says how long an
+// access token lives: one that says a second would be asked at every request.
+const shortestLife = 10 * time.Second
+
+// due is when the provider must be asked about g again, which it vouched for at
+// now. It is zero when there is nothing to ask with.
+func (r Revalidation) due(now time.Time, g oidc.Grant) time.Time {
+	if r.Every <= 0 || g.Refresh == "" && (r.Via == ViaRefresh || g.Access == "") || r.Via == ViaNothing {
+		return time.Time{}
+	}
+	life := r.Every
+	if ends := g.Expires.Sub(now); r.Via == ViaRefresh && !g.Expires.IsZero() && ends < life {
+		life = max(ends, min(shortestLife, r.Every))
+	}
+	return now.Add(life)
+}
+
+// schedule fills in when s is asked about, from when that is due. The
+// moment ahead of time is another for each session, between 70 and 90 % of the
+// way, so that those who came together in the morning do not all ask at once.
+func (r Revalidation) schedule(s *Session) {
+	if s.Due.IsZero() || r.Via == ViaNothing {
+		s.Due, s.Renew, s.Lapses = time.Time{}, time.Time{}, time.Time{}
+		return
+	}
+	const span = 1 << 16
+	part := time.Duration(binary.BigEndian.Uint16(s.ID[len(s.ID)-2:]))
+	life := s.Due.Sub(s.Checked)
+	s.Renew = s.Checked.Add(life*7/10 + life/5/span*part)
+	s.Lapses = s.Due.Add(r.Grace)
+}

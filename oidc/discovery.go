@@ -23,6 +23,7 @@ type metadata struct {
 	Token            string   `json:"token_endpoint"`
 	JWKS             string   `json:"jwks_uri"`
 	Userinfo         string   `json:"userinfo_endpoint"`
+	Introspection    string   `json:"introspection_endpoint"` // RFC 8414 §2
 	EndSession       string   `json:"end_session_endpoint"`
 	AuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
 	ChallengeMethods []string `json:"code_challenge_methods_supported"`               // RFC 8414 §2
@@ -137,6 +138,7 @@ func (p *Provider) completeMetadata(m *metadata) error {
 		{"token_endpoint", m.Token, true},
 		{"jwks_uri", m.JWKS, true},
 		{"userinfo_endpoint", m.Userinfo, false},
+		{"introspection_endpoint", m.Introspection, false},
 		{"end_session_endpoint", m.EndSession, false},
 	} {
 		if e.url == "" && !e.required {

@@ -89,6 +89,7 @@ func TestDiscovery_refuses(t *testing.T) {
 		{"plain_keys", metadata("jwks_uri", "http://id.test/keys"), "jwks_uri"},
 		{"keys_in_a_file", metadata("jwks_uri", "file:///etc/passwd"), "jwks_uri"},
 		{"plain_userinfo", metadata("userinfo_endpoint", "http://id.test/userinfo"), "userinfo_endpoint"},
+		{"plain_introspection", metadata("introspection_endpoint", "http://id.test/introspect"), "introspection_endpoint"},
 		{"plain_end_session", metadata("end_session_endpoint", "http://id.test/end"), "end_session_endpoint"},
 		{"endpoint_with_user", metadata("token_endpoint", "https://a:b@id.test/token"), "token_endpoint"},
 		{"no_token_endpoint", metadata("token_endpoint", oidctest.Missing), "token_endpoint"},

@@ -22,14 +22,19 @@ import (
 // is spent.
 func (p *Provider) Finish(ctx context.Context, a Attempt, redirectURI string, query url.Values) (Grant, error) {
 	grant, err := p.finish(ctx, a, redirectURI, query)
+	if err != nil {
+		p.logRefusal(ctx, err)
+		return Grant{}, err
+	}
+	return grant, nil
+}
+
+// logRefusal tells the operator what a provider says, if that is in err.
+func (p *Provider) logRefusal(ctx context.Context, err error) {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		p.config.Log.LogAttrs(ctx, slog.LevelWarn, "provider refused", slog.String("provider", p.config.Name),
 			slog.String("error", r.Code), slog.String("description", r.Description), slog.String("hint", r.Hint()))
 	}
-	if err != nil {
-		return Grant{}, err
-	}
-	return grant, nil
 }
 
 func (p *Provider) finish(ctx context.Context, a Attempt, redirectURI string, query url.Values) (Grant, error) {
@@ -55,11 +60,11 @@ func (p *Provider) finish(ctx context.Context, a Attempt, redirectURI string, qu
 		return Grant{}, err
 	}
 	now := p.config.Now()
-	claims, err := p.verify(ctx, now, tokens, a.Nonce)
+	claims, err := p.verify(ctx, now, tokens, p.ofAttempt(a.Nonce))
 	if err != nil {
 		return Grant{}, err
 	}
-	more, err := p.userinfo(ctx, m, tokens, claims)
+	more, err := p.userinfo(ctx, m, tokens.Access, claims)
 	if err != nil {
 		return Grant{}, err
 	}

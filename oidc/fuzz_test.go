@@ -3,12 +3,14 @@ package oidc_test
 import (
 	"crypto"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"testing"
 
+	"github.com/countersign/countersign/oidc"
 	"github.com/countersign/countersign/oidc/oidctest"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
@@ -170,4 +172,33 @@ func publicKey(tb testing.TB, w *world) crypto.PublicKey {
 		tb.Fatalf("keys: %v, %d of them", err, len(set.Keys))
 	}
 	return set.Keys[0].Key
+}
+
+// Whatever a token endpoint answers to a refresh, nobody becomes somebody else,
+// and a login ends by the provider's word alone.
+func FuzzRefresh_answer(f *testing.F) {
+	w, _ := lasting(f, nil)
+	g := known()
+	g.IDToken, g.AuthTime = "kept", noon
+	eve := genuine()
+	eve["sub"] = "eve"
+	for _, seed := range []string{
+		`{"access_token":"a","token_type":"Bearer","refresh_token":"r","id_token":"` + w.sign(f, genuine()) + `"}`,
+		`{"access_token":"a","token_type":"Bearer","refresh_token":"r","id_token":"` + w.sign(f, eve) + `"}`,
+		`{"access_token":"a","token_type":"bearer","expires_in":"7"}`, `{"refresh_token":"r"}`, `{"error":"invalid_grant"}`,
+		`{"error":"invalid_grant","refresh_token":"r"}`, `{"error":{}}`, `{}`, `null`, `[]`, ``, `{"ERROR":"invalid_grant"}`,
+	} {
+		f.Add(400, seed)
+		f.Add(200, seed)
+	}
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		if status < 200 || status > 599 {
+			return
+		}
+		w.SetLies(oidctest.Lies{Token: oidctest.Fault{Status: status, Body: body}})
+		_, err := w.revisit(t, visits["Refresh"], g)
+		if r, ok := errors.AsType[*oidc.Refusal](err); errors.Is(err, oidc.ErrEnded) && (!ok || r.Code != "invalid_grant") {
+			t.Errorf("%d %q: Refresh = %v", status, body, err)
+		}
+	})
 }

@@ -22,9 +22,9 @@ const (
 type claims map[string]any
 
 // verify returns the claims of the ID token if all checks of OpenID Connect Core
-// 1.0 §3.1.3.7 hold. go-oidc reads the token a second time, with checks of its
+// 1.0 §3.1.3.7 hold, and also those that its occasion adds. go-oidc reads the token a second time, with checks of its
 // own: what the two readings do not agree on is refused.
-func (p *Provider) verify(ctx context.Context, now time.Time, t tokens, nonce Secret) (claims, error) {
+func (p *Provider) verify(ctx context.Context, now time.Time, t tokens, also func(claims) error) (claims, error) {
 	jws, err := p.parse(t.ID)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,10 @@ func (p *Provider) verify(ctx context.Context, now time.Time, t tokens, nonce Se
 	if err := decode(payload, &c); err != nil || c == nil {
 		return nil, fmt.Errorf("%w: claims are no JSON object", ErrMalformed)
 	}
-	if err := p.checkClaims(now, c, nonce); err != nil {
+	if err := p.checkClaims(now, c); err != nil {
+		return nil, err
+	}
+	if err := also(c); err != nil {
 		return nil, err
 	}
 	second, err := gooidc.NewVerifier(p.config.Issuer, verified(payload), &gooidc.Config{
@@ -82,7 +85,7 @@ func (p *Provider) parse(token Secret) (*jose.JSONWebSignature, error) {
 	return nil, fmt.Errorf("%w: typ is no string", ErrMalformed)
 }
 
-func (p *Provider) checkClaims(now time.Time, c claims, nonce Secret) error {
+func (p *Provider) checkClaims(now time.Time, c claims) error {
 	if iss, ok := c["iss"].(string); !ok || iss != p.config.Issuer {
 		return fmt.Errorf("%w: the ID token has %q", ErrIssuer, clip(iss))
 	}
@@ -92,17 +95,28 @@ func (p *Provider) checkClaims(now time.Time, c claims, nonce Secret) error {
 	if err := checkTimes(now, c); err != nil {
 		return err
 	}
-	got, ok := c["nonce"].(string)
-	if !ok || nonce == "" || subtle.ConstantTimeCompare([]byte(got), []byte(nonce.Reveal())) != 1 {
-		return ErrNonce
-	}
 	if sub, ok := c["sub"].(string); !ok || sub == "" || len(sub) > maxSubject {
 		return ErrSubject
 	}
-	if asked := p.config.ACRValues; len(asked) > 0 {
-		if acr, ok := c["acr"].(string); !ok || !slices.Contains(asked, acr) {
-			return fmt.Errorf("%w: the ID token has %q", ErrACR, clip(acr))
+	return nil
+}
+
+// ofAttempt checks what a token says of the login that it ends.
+func (p *Provider) ofAttempt(nonce Secret) func(claims) error {
+	return func(c claims) error {
+		got, ok := c["nonce"].(string)
+		if !ok || nonce == "" || subtle.ConstantTimeCompare([]byte(got), []byte(nonce.Reveal())) != 1 {
+			return ErrNonce
 		}
+		return p.checkACR(c)
+	}
+}
+
+// checkACR: the acr is one of those that were asked for, if any were.
+func (p *Provider) checkACR(c claims) error {
+	asked := p.config.ACRValues
+	if acr, ok := c["acr"].(string); len(asked) > 0 && (!ok || !slices.Contains(asked, acr)) {
+		return fmt.Errorf("%w: the ID token has %q", ErrACR, clip(acr))
 	}
 	return nil
 }

@@ -91,8 +91,8 @@ func lies() []lie {
 		}, oidc.ErrSubject},
 		{"userinfo_of_nobody", oidctest.Lies{
 			Claims: map[string]any{"groups": oidctest.Missing}, UserinfoSubject: oidctest.Missing,
-		}, oidc.ErrSubject},
-		{"userinfo_null", userinfo(oidctest.Fault{Body: "null"}), oidc.ErrSubject},
+		}, oidc.ErrUserinfo},
+		{"userinfo_null", userinfo(oidctest.Fault{Body: "null"}), oidc.ErrUserinfo},
 		{"userinfo_html", userinfo(oidctest.Fault{Body: "<html>"}), oidc.ErrUnavailable},
 		{"userinfo_500", userinfo(oidctest.Fault{Status: 500}), oidc.ErrUnavailable},
 		{"userinfo_401", userinfo(oidctest.Fault{Status: 401}), oidc.ErrUserinfo},

@@ -70,11 +70,13 @@ type Provider struct {
 	client     *http.Client
 	keys       *keys
 
-	metadata atomic.Pointer[metadata] // nil until discovered
-	problem  atomic.Pointer[error]    // of the latest discovery; nil when there is none
-	silence  atomic.Pointer[error]    // why it is taken to be away; nil while it answers
-	doubts   chan struct{}            // holds a value when it should be probed now
-	exchange chan struct{}            // holds a value for each exchange under way
+	metadata atomic.Pointer[metadata]  // nil until discovered
+	problem  atomic.Pointer[error]     // of the latest discovery; nil when there is none
+	silence  atomic.Pointer[error]     // why it is taken to be away; nil while it answers
+	doubts   chan struct{}             // holds a value when it should be probed now
+	exchange chan struct{}             // holds a value for each exchange under way
+	revisits chan struct{}             // holds a value for each revisit under way
+	paused   atomic.Pointer[time.Time] // before it there are no revisits; nil for no such time
 	warnPKCE sync.Once
 }
 
@@ -100,6 +102,7 @@ func New(c Config) (*Provider, error) {
 		wanted:   wanted,
 		client:   newClient(c.Transport, c.Timeout),
 		exchange: make(chan struct{}, maxExchanges),
+		revisits: make(chan struct{}, maxRevisits),
 		doubts:   make(chan struct{}, 1),
 	}
 	for _, a := range c.Algorithms {

@@ -35,25 +35,40 @@ func (p *Provider) trade(ctx context.Context, m *metadata, code, redirectURI str
 	switch {
 	case err != nil:
 		return tokens{}, err
-	case !strings.EqualFold(t.Type, "Bearer"):
-		return tokens{}, fmt.Errorf("%w: %q", ErrTokenType, clip(t.Type))
+	case t.Error != "":
+		return tokens{}, refusal(t.Error, t.Description)
+	case t.usable() != nil:
+		return tokens{}, t.usable()
 	case t.ID == "":
 		return tokens{}, fmt.Errorf("%w: no id_token", ErrTokens)
-	case t.Access == "":
-		return tokens{}, fmt.Errorf("%w: no access_token", ErrTokens)
 	}
 	return t, nil
 }
 
-// ask sends one request to the token endpoint. x/oauth2 does not do it because
+// usable returns what is wrong with the access token, or nil.
+func (t tokens) usable() error {
+	switch {
+	case !strings.EqualFold(t.Type, "Bearer"):
+		return fmt.Errorf("%w: %q", ErrTokenType, clip(t.Type))
+	case t.Access == "":
+		return fmt.Errorf("%w: no access_token", ErrTokens)
+	}
+	return nil
+}
+
+// ask sends one request to the token endpoint, and returns its answer, be it
+// tokens or an error that the provider states. x/oauth2 does not do it because
 // its errors do not tell a refusal from no answer, and because it fails on an
 // expires_in that it cannot read.
 func (p *Provider) ask(ctx context.Context, m *metadata, form url.Values) (tokens, error) {
 	const who = "token endpoint"
-	req, err := p.tokenRequest(ctx, m.endpoint, form)
+	req, err := p.clientRequest(ctx, m.endpoint.TokenURL, m.endpoint.AuthStyle, form)
 	if err != nil {
 		return tokens{}, unavailable(who, err)
 	}
+	// net/http sends a POST again after some failures of HTTP/2. The second time a
+	// code or a refresh token would revoke what the first one gave.
+	req.GetBody = nil
 	r, err := p.do(req, who)
 	if err != nil {
 		return tokens{}, err
@@ -62,31 +77,29 @@ func (p *Provider) ask(ctx context.Context, m *metadata, form url.Values) (token
 	if err := decode(r.body, &t); err != nil {
 		return tokens{}, unavailable(who, fmt.Errorf("status %d: %w", r.status, err))
 	}
-	if t.Error != "" { // at any status: some providers refuse with a 200
-		return tokens{}, refusal(t.Error, t.Description)
-	}
-	if r.status != http.StatusOK {
+	// An error counts at any status: some providers refuse with a 200.
+	if t.Error == "" && r.status != http.StatusOK {
 		return tokens{}, unavailable(who, fmt.Errorf("status %d without an error", r.status))
 	}
 	return t, nil
 }
 
-// tokenRequest authenticates the client (RFC 6749 §2.3.1), whose id and secret
-// are form-encoded before they go into the header.
-func (p *Provider) tokenRequest(ctx context.Context, e oauth2.Endpoint, form url.Values) (*http.Request, error) {
+// clientRequest posts a form and authenticates the client (RFC 6749 §2.3.1),
+// whose id and secret are form-encoded before they go into the header.
+func (p *Provider) clientRequest(ctx context.Context, address string, style oauth2.AuthStyle, form url.Values) (*http.Request, error) {
 	id, secret := p.config.ClientID, p.config.ClientSecret.Reveal()
-	if e.AuthStyle == oauth2.AuthStyleInParams {
+	if style == oauth2.AuthStyleInParams {
 		form.Set("client_id", id)
 		if p.config.AuthMethod != AuthNone {
 			form.Set("client_secret", secret)
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.TokenURL, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if e.AuthStyle == oauth2.AuthStyleInHeader {
+	if style == oauth2.AuthStyleInHeader {
 		req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
 	}
 	return req, nil

@@ -66,7 +66,7 @@ type reply struct {
 }
 
 // do sends req and reads the answer. Its errors are all ErrUnavailable: the
-// network, a body out of bounds, 429 and 5xx.
+// network, a body out of bounds, 429 and 5xx. It heeds Retry-After.
 func (p *Provider) do(req *http.Request, who string) (reply, error) {
 	resp, err := p.client.Do(req)
 	if err != nil {
@@ -78,6 +78,7 @@ func (p *Provider) do(req *http.Request, who string) (reply, error) {
 	if err != nil {
 		return reply{}, unavailable(who, err)
 	}
+	p.pause(resp.StatusCode, resp.Header)
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 {
 		return reply{}, unavailable(who, fmt.Errorf("status %d", resp.StatusCode))
 	}

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -10,41 +11,91 @@ import (
 	"slices"
 )
 
-// userinfo asks for the claims that are wanted and not in the ID token (OpenID
-// Connect Core 1.0 §5.3). It returns nil where none is missing or the provider
-// has no such endpoint. The answer must be about the same subject (§5.3.2), and
-// be JSON.
-func (p *Provider) userinfo(ctx context.Context, m *metadata, t tokens, known claims) (claims, error) {
-	missing := p.missing(known)
-	if len(missing) == 0 || m.Userinfo == "" {
+// Userinfo asks the userinfo endpoint about g with its access token (OpenID
+// Connect Core 1.0 §5.3) and returns g with the Identity that comes of the
+// answer. A claim of the answer takes the place of the known one, but for those
+// that tell of the sign-in: iss, auth_time, acr, amr and sid. A known claim that
+// only an earlier userinfo can have stated, because g's ID token lacks it, is
+// gone when this one lacks it too.
+//
+// A status of 401 is ErrEnded. That is also what an access token gets whose time
+// is over: after g.Expires the answer says nothing. Another subject is
+// ErrSubject. Every other error is ErrInvalid or ErrUnavailable and no answer,
+// as it is when the provider has no such endpoint.
+func (p *Provider) Userinfo(ctx context.Context, g Grant) (Grant, error) {
+	return p.revisit(ctx, g, func(m *metadata) (Grant, error) {
+		switch {
+		case m.Userinfo == "":
+			return Grant{}, unavailable(userinfoName, errors.New("the provider has no such endpoint"))
+		case g.Access == "":
+			return Grant{}, unavailable(userinfoName, errNothingToSend)
+		}
+		r, err := p.fetchUserinfo(ctx, m, g.Access)
+		if err != nil {
+			return Grant{}, err
+		}
+		if r.status == http.StatusUnauthorized { // RFC 6750 §3.1
+			return Grant{}, fmt.Errorf("%w: %s: status %d", ErrEnded, userinfoName, r.status)
+		}
+		said, err := p.readUserinfo(ctx, r, g.Subject)
+		if err != nil {
+			return Grant{}, err
+		}
+		g.Identity = p.restated(g, said)
+		return g, nil
+	})
+}
+
+const userinfoName = "userinfo"
+
+// userinfo asks for the claims that are wanted and not in the ID token, known.
+// It returns nil where none is missing or the provider has no such endpoint.
+func (p *Provider) userinfo(ctx context.Context, m *metadata, access Secret, known claims) (claims, error) {
+	if m.Userinfo == "" || len(p.missing(known)) == 0 {
 		return nil, nil
 	}
-	const who = "userinfo"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.Userinfo, nil)
-	if err != nil {
-		return nil, unavailable(who, err)
-	}
-	req.Header.Set("Authorization", "Bearer "+t.Access.Reveal())
-	r, err := p.do(req, who)
+	return p.askUserinfo(ctx, m, access, known.text("sub"))
+}
+
+func (p *Provider) askUserinfo(ctx context.Context, m *metadata, access Secret, subject string) (claims, error) {
+	r, err := p.fetchUserinfo(ctx, m, access)
 	if err != nil {
 		return nil, err
 	}
+	return p.readUserinfo(ctx, r, subject)
+}
+
+func (p *Provider) fetchUserinfo(ctx context.Context, m *metadata, access Secret) (reply, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.Userinfo, nil)
+	if err != nil {
+		return reply{}, unavailable(userinfoName, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+access.Reveal())
+	return p.do(req, userinfoName)
+}
+
+// readUserinfo returns the claims of an answer, which must be about the same
+// subject (OpenID Connect Core 1.0 §5.3.2), and be JSON.
+func (p *Provider) readUserinfo(ctx context.Context, r reply, subject string) (claims, error) {
 	if r.status != http.StatusOK {
 		return nil, fmt.Errorf("%w: status %d", ErrUserinfo, r.status)
 	}
 	if kind, _, _ := mime.ParseMediaType(r.header.Get("Content-Type")); kind == "application/jwt" {
 		return nil, fmt.Errorf("%w: it is signed or encrypted; set the client to plain JSON at the provider", ErrUserinfo)
 	}
-	var more claims
-	if err := decode(r.body, &more); err != nil {
-		return nil, unavailable(who, err)
+	var said claims
+	if err := decode(r.body, &said); err != nil {
+		return nil, unavailable(userinfoName, err)
 	}
-	if sub := more.text("sub"); sub == "" || sub != known.text("sub") {
+	switch sub := said.text("sub"); {
+	case sub == "":
+		return nil, fmt.Errorf("%w: it has no sub", ErrUserinfo)
+	case sub != subject:
 		return nil, fmt.Errorf("%w: userinfo is about somebody else", ErrSubject)
 	}
 	p.config.Log.LogAttrs(ctx, slog.LevelDebug, "userinfo read", slog.String("provider", p.config.Name),
-		slog.Any("missing", missing), slog.Any("claims", slices.Sorted(maps.Keys(more))))
-	return more, nil
+		slog.Any("claims", slices.Sorted(maps.Keys(said))))
+	return said, nil
 }
 
 // missing lists the claims that the configuration wants and the ID token lacks.

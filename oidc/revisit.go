@@ -1,0 +1,69 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Refresh, Userinfo and Introspect revisit a login that exists. Nobody looks at
+// a page while they wait, so they come after those who sign in: fewer of them
+// wait at a time, and they stay away while the provider asks for it.
+
+// maxRevisits wait for one provider at a time.
+const maxRevisits = 32
+
+// maxPause bounds the time for which a provider can keep us away.
+const maxPause = 5 * time.Minute
+
+var errNothingToSend = errors.New("there is no token to send")
+
+// revisit has call ask the provider about g, if it may be asked now.
+func (p *Provider) revisit(ctx context.Context, g Grant, call func(*metadata) (Grant, error)) (Grant, error) {
+	if err := p.Ready(); err != nil {
+		return Grant{}, err
+	}
+	if g.Nobody() || g.Issuer != p.config.Issuer {
+		return Grant{}, fmt.Errorf("%w: the grant is of another issuer", ErrSubject)
+	}
+	if until := p.paused.Load(); until != nil && p.config.Now().Before(*until) {
+		return Grant{}, unavailable("provider "+p.config.Name, fmt.Errorf("it wants to be left alone until %s", until.UTC().Format(time.RFC3339)))
+	}
+	select {
+	case p.revisits <- struct{}{}:
+		defer func() { <-p.revisits }()
+	default:
+		return Grant{}, unavailable("provider "+p.config.Name, fmt.Errorf("%d revisits wait for it already", maxRevisits))
+	}
+	grant, err := call(p.metadata.Load())
+	if err != nil && !errors.Is(err, ErrEnded) {
+		p.logRefusal(ctx, err)
+	}
+	return grant, err
+}
+
+// pause heeds the Retry-After of a 429 or 503 (RFC 9110 §10.2.3, RFC 6585 §4).
+// The provider's latest word counts; what is neither seconds nor a date is none.
+func (p *Provider) pause(status int, header http.Header) {
+	if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
+		return
+	}
+	if wait, ok := retryAfter(p.config.Now(), header.Get("Retry-After")); ok {
+		until := p.config.Now().Add(wait)
+		p.paused.Store(&until)
+	}
+}
+
+func retryAfter(now time.Time, value string) (time.Duration, bool) {
+	if date, err := http.ParseTime(value); err == nil {
+		return min(date.Sub(now), maxPause), true
+	}
+	seconds, err := strconv.ParseUint(value, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, false
+	}
+	return time.Duration(min(seconds, uint64(maxPause/time.Second))) * time.Second, true
+}

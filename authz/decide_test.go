@@ -50,6 +50,20 @@ func usedAfter(c authz.Caller, d time.Duration) authz.Caller {
 	return c
 }
 
+// due is c whose provider must be asked after ten minutes, with five of grace.
+func due(c authz.Caller) authz.Caller {
+	c.Session.Checked = noon
+	c.Session.Renew, c.Session.Due = noon.Add(8*time.Minute), noon.Add(10*time.Minute)
+	c.Session.Lapses = noon.Add(15 * time.Minute)
+	return c
+}
+
+// unvouched is c after the provider was asked in vain.
+func unvouched(c authz.Caller, err error) authz.Caller {
+	c.Unvouched = err
+	return c
+}
+
 func TestDecide(t *testing.T) {
 	var (
 		nobody = authz.Caller{}
@@ -86,6 +100,18 @@ func TestDecide(t *testing.T) {
 		{"session_ends_exactly_now", time.Hour, rule(authz.Required), page("/"), usedAfter(since(alice), 50*time.Minute), verdict(authz.BeginLogin, authz.LoginRequired)},
 		{"session_ends_exactly_now_for_a_program", time.Hour, rule(authz.Required), program("/"), usedAfter(since(alice), 50*time.Minute), verdict(authz.Forbid, authz.LoginRequired)},
 		{"session_ends_exactly_now_on_an_optional_page", time.Hour, rule(authz.Optional), page("/"), usedAfter(since(alice), 50*time.Minute), verdict(authz.Pass, authz.Public)},
+		{"session_is_due_one_moment_later", 10*time.Minute - 1, rule(authz.Required), page("/"), due(since(alice)), verdict(authz.Pass, authz.SignedIn)},
+		{"session_is_due_exactly_now", 10 * time.Minute, rule(authz.Required), page("/"), due(since(alice)), verdict(authz.Renew, authz.SignedIn)},
+		{"session_is_due_on_an_optional_page", 10 * time.Minute, rule(authz.Optional), page("/"), due(since(alice)), verdict(authz.Renew, authz.SignedIn)},
+		{"session_is_due_on_a_public_page", 10 * time.Minute, rule(authz.Unprotected), page("/"), authz.Caller{}, verdict(authz.Pass, authz.Public)},
+		{"session_is_due_before_the_rule_is_asked", 10 * time.Minute, adminRule(), page("/"), due(since(bob)), verdict(authz.Renew, authz.SignedIn)},
+		{"session_within_its_grace", 15*time.Minute - 1, rule(authz.Required), page("/"), unvouched(due(since(alice)), oidc.ErrUnavailable), verdict(authz.Pass, authz.SignedIn)},
+		{"session_within_its_grace_where_it_may_not_go", 11 * time.Minute, adminRule(), page("/"), unvouched(due(since(bob)), oidc.ErrUnavailable), verdict(authz.Forbid, authz.Forbidden)},
+		{"session_lapses_exactly_now", 15 * time.Minute, rule(authz.Required), page("/"), unvouched(due(since(alice)), oidc.ErrUnavailable), verdict(authz.Forbid, authz.ProviderUnavailable)},
+		{"session_lapses_on_an_optional_page", 15 * time.Minute, rule(authz.Optional), page("/"), unvouched(due(since(alice)), oidc.ErrUnavailable), verdict(authz.Forbid, authz.ProviderUnavailable)},
+		{"session_lapses_at_an_invalid_answer", 15 * time.Minute, rule(authz.Required), page("/"), unvouched(due(since(alice)), oidc.ErrSignature), verdict(authz.Forbid, authz.ProviderUnavailable)},
+		{"session_lapses_while_the_store_is_away", 15 * time.Minute, rule(authz.Required), page("/"), unvouched(due(since(alice)), errAway), verdict(authz.Forbid, authz.StoreUnavailable)},
+		{"session_ends_before_it_is_renewed", time.Hour, rule(authz.Required), page("/"), due(since(alice)), verdict(authz.BeginLogin, authz.LoginRequired)},
 		{"session_of_another_app", 0, rule(authz.Required), program("/"), ofApp(since(alice), "other"), verdict(authz.Forbid, authz.LoginRequired)},
 		{"session_of_nobody", 0, rule(authz.Required), program("/"), ofNobody(since(alice)), verdict(authz.Forbid, authz.LoginRequired)},
 

@@ -109,7 +109,7 @@ func (w *world) startProvider(tb testing.TB) *oidc.Provider {
 	provider, err := oidctest.New(oidctest.Config{
 		Issuer: issuer, People: []oidctest.Person{alice, bob, mallory}, Now: w.clock.now,
 		Clients: []oidctest.Client{{
-			ID: "app", Secret: clientSecret, RedirectURIs: redirects, PostLogoutRedirectURIs: goodbyes,
+			ID: "app", Secret: clientSecret, AlwaysRefresh: true, RedirectURIs: redirects, PostLogoutRedirectURIs: goodbyes,
 		}},
 	})
 	if err != nil {

@@ -22,7 +22,31 @@ import (
 
 func record() session.Record {
 	now := time.Now()
-	return session.Record{Hot: []byte("hot"), Tokens: []byte("tokens"), Seen: now, Ends: now.Add(time.Hour), Idle: time.Hour}
+	return session.Record{
+		Hot: []byte("hot"), Tokens: []byte("tokens"), Display: []byte("display"),
+		Indexes: []session.Index{{1}}, Seen: now, Ends: now.Add(time.Hour), Idle: time.Hour,
+	}
+}
+
+// used says that sessions were used.
+func used(seen time.Time, ids ...session.ID) map[session.ID]session.Use {
+	uses := map[session.ID]session.Use{}
+	for _, id := range ids {
+		uses[id] = session.Use{Seen: seen, Ends: seen.Add(time.Hour), Indexes: []session.Index{{1}}}
+	}
+	return uses
+}
+
+// listed returns all that List does.
+func listed(ctx context.Context, s *redis.Store, prefix string) ([]session.Listed, error) {
+	var all []session.Listed
+	for l, err := range s.List(ctx, prefix) {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, l)
+	}
+	return all, nil
 }
 
 func newID() (id session.ID) {
@@ -35,7 +59,7 @@ func stored(t *testing.T) (*redistest.Server, *redis.Store, session.ID) {
 	t.Helper()
 	server := redistest.Start(t)
 	store, id := open(t, redis.Options{URL: server.URL}), newID()
-	if err := store.Create(t.Context(), id, record()); err != nil {
+	if err := store.Create(t.Context(), id, record(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	return server, store, id
@@ -44,13 +68,18 @@ func stored(t *testing.T) (*redistest.Server, *redis.Store, session.ID) {
 // operations is every way to ask the store.
 func operations(s *redis.Store, id session.ID) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
-		"create":  func(ctx context.Context) error { return s.Create(ctx, id, record()) },
+		"create":  func(ctx context.Context) error { return s.Create(ctx, id, record(), time.Now()) },
 		"replace": func(ctx context.Context) error { return s.Replace(ctx, id, 1, record()) },
 		"load":    func(ctx context.Context) error { _, err := s.Load(ctx, id); return err },
-		"tokens":  func(ctx context.Context) error { _, err := s.LoadTokens(ctx, id); return err },
-		"delete":  func(ctx context.Context) error { return s.Delete(ctx, id) },
-		"touch":   func(ctx context.Context) error { return s.Touch(ctx, map[session.ID]time.Time{id: time.Now()}) },
-		"claim":   func(ctx context.Context) error { _, err := s.Claim(ctx, session.Claim(id), time.Minute); return err },
+		"whole":   func(ctx context.Context) error { _, err := s.LoadWhole(ctx, id); return err },
+		"delete":  func(ctx context.Context) error { _, err := s.Delete(ctx, id); return err },
+		"touch":   func(ctx context.Context) error { return s.Touch(ctx, used(time.Now(), id)) },
+		"find":    func(ctx context.Context) error { _, err := s.Find(ctx, session.Index{1}); return err },
+		"list":    func(ctx context.Context) error { _, err := listed(ctx, s, ""); return err },
+		"bury":    func(ctx context.Context) error { return s.Bury(ctx, time.Minute, session.Index{2}) },
+		"lock":    func(ctx context.Context) error { _, err := s.Lock(ctx, id, session.Owner{1}, time.Minute); return err },
+		"unlock":  func(ctx context.Context) error { return s.Unlock(ctx, id, session.Owner{1}, time.Minute) },
+		"claim":   func(ctx context.Context) error { _, _, err := s.Claim(ctx, session.Claim(id), time.Minute); return err },
 		"settle":  func(ctx context.Context) error { return s.Settle(ctx, session.Claim(id), nil, time.Minute) },
 		"settled": func(ctx context.Context) error { _, err := s.Settled(ctx, session.Claim(id)); return err },
 		"ping":    s.Ping,
@@ -155,7 +184,7 @@ func TestRedisThatRestarted(t *testing.T) {
 	t.Run("a_read_uses_a_new_connection", func(t *testing.T) {
 		server := redistest.Start(t, "--appendonly", "yes")
 		store, id := open(t, redis.Options{URL: server.URL}), newID()
-		if err := store.Create(t.Context(), id, record()); err != nil {
+		if err := store.Create(t.Context(), id, record(), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		server.Restart()
@@ -170,8 +199,7 @@ func TestRedisThatRestarted(t *testing.T) {
 			t.Errorf("Replace = %v", err)
 		}
 		server.Do("SCRIPT", "FLUSH")
-		seen := map[session.ID]time.Time{id: time.Now().Add(time.Second), newID(): time.Now()}
-		if err := store.Touch(t.Context(), seen); err != nil {
+		if err := store.Touch(t.Context(), used(time.Now().Add(time.Second), id, newID())); err != nil {
 			t.Errorf("Touch = %v", err)
 		}
 	})
@@ -320,7 +348,8 @@ func TestErrorsDoNotRepeatThePassword(t *testing.T) {
 // The connection breaks after a command was sent: nobody knows if it was done.
 func TestBrokenConnection(t *testing.T) {
 	for name, want := range map[string]int32{
-		"load": 2, "tokens": 2, "settled": 2, "delete": 2, "ping": 2,
+		"load": 2, "whole": 2, "find": 2, "list": 2, "settled": 2, "delete": 2, "ping": 2,
+		"bury": 2, "lock": 2, "unlock": 2,
 		"create": 1, "replace": 1, "claim": 1, "settle": 1, "touch": 1,
 	} {
 		t.Run(name+"_is_sent_"+[]string{"never", "once", "twice"}[want], func(t *testing.T) {

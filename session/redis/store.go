@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -50,10 +51,13 @@ const (
 // Store is a [session.Store] on Redis. Its errors, but for those of package
 // session, begin with "session store:" and hold no key, value or password.
 type Store struct {
-	client  *redis.Client
+	client  redis.UniversalClient
+	cluster *redis.ClusterClient // client, if it is one
 	prefix  string
+	channel string // of changes
 	timeout time.Duration
 	health  breaker
+	ahead   atomic.Int64 // of our clock, in nanoseconds
 }
 
 var _ session.Store = (*Store)(nil)
@@ -92,7 +96,7 @@ func Open(o Options) (*Store, error) {
 	if prefix == "" {
 		prefix = defaultPrefix
 	}
-	return &Store{client: client, prefix: prefix, timeout: timeout}, nil
+	return &Store{client: client, prefix: prefix, channel: prefix + "changes", timeout: timeout}, nil
 }
 
 // The client would write what it meets to the standard error, beside returning it.
@@ -138,7 +142,7 @@ func (s *Store) Close() error { return s.client.Close() }
 
 // Ping implements [session.Store].
 func (s *Store) Ping(ctx context.Context) error {
-	return s.twice(ctx, "ping", func(ctx context.Context) error { return s.client.Ping(ctx).Err() })
+	return s.twice(ctx, "ping", func(ctx context.Context) error { return s.do(ctx, "ping").Err() })
 }
 
 // twice is once for what may be done again, as reading and deleting may: it tries
@@ -179,8 +183,12 @@ func (s *Store) once(ctx context.Context, operation string, do func(context.Cont
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, redis.Nil):
+	case errors.Is(err, redis.Nil), errors.Is(err, session.ErrNotFound):
 		return session.ErrNotFound
+	case errors.Is(err, session.ErrExists):
+		return session.ErrExists
+	case errors.Is(err, session.ErrConflict):
+		return session.ErrConflict
 	case !answered(err) && over(ctx) != nil:
 		err = over(ctx)
 	}
@@ -201,7 +209,8 @@ var errSilent = errors.New("no answer lately, not asked")
 // answered reports whether err came from Redis itself.
 func answered(err error) bool {
 	var reply redis.Error
-	return err == nil || errors.As(err, &reply)
+	return err == nil || errors.As(err, &reply) || errors.Is(err, session.ErrNotFound) ||
+		errors.Is(err, session.ErrExists) || errors.Is(err, session.ErrConflict)
 }
 
 // withoutArguments cuts what an old Redis, or a proxy, repeats of a command that

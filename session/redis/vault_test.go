@@ -20,6 +20,8 @@ type plain struct{}
 
 func (plain) Seal(_ session.Binding, content []byte) []byte         { return content }
 func (plain) Open(_ session.Binding, sealed []byte) ([]byte, error) { return sealed, nil }
+func (plain) Current([]byte) bool                                   { return true }
+func (plain) Index(...string) []session.Index                       { return []session.Index{{1}} }
 
 // life lets a vault do all that it does with a store, and returns what nobody who
 // reads Redis may see, by name.
@@ -33,18 +35,18 @@ func life(t *testing.T, v *session.Vault) map[string]string {
 		},
 		IDToken: "id-token-of-alice", Access: "access-of-alice", Refresh: "refresh-of-alice",
 	}
-	token, s, err := v.Create(ctx, now, "app-of-alice", g)
+	token, s, err := v.Create(ctx, now, session.Login{App: "app-of-alice", Grant: g, Browser: "browser-of-alice"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Load(ctx, token); err != nil {
+	if _, err := v.Load(ctx, now, token); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := v.Grant(ctx, token); err != nil {
 		t.Fatal(err)
 	}
 	a := oidc.Attempt{State: oidc.NewSecret(), Nonce: oidc.NewSecret(), Verifier: oidc.NewSecret(), ReturnTo: "/return-of-alice", Started: now}
-	if first, err := v.Claim(ctx, a); err != nil || !first {
+	if _, first, err := v.Claim(ctx, a); err != nil || !first {
 		t.Fatalf("Claim = %v, %v", first, err)
 	}
 	if err := v.Settle(ctx, a, []byte("result-of-alice "+token.Reveal())); err != nil {
@@ -60,7 +62,7 @@ func life(t *testing.T, v *session.Vault) map[string]string {
 		t.Fatal(err)
 	}
 	return map[string]string{
-		"issuer": g.Issuer, "subject": g.Subject, "e-mail": g.Email, "claim": "claim-of-alice", "app": "app-of-alice",
+		"issuer": g.Issuer, "subject": g.Subject, "e-mail": g.Email, "claim": "claim-of-alice", "app": "app-of-alice", "browser": "browser-of-alice",
 		"ID token": g.IDToken.Reveal(), "access token": g.Access.Reveal(), "refresh token": g.Refresh.Reveal(),
 		"cookie": token.Reveal(), "result": "result-of-alice",
 		// Never there, sealed or not: the store is not told of them.
@@ -113,7 +115,7 @@ func TestVaultOnRedis(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, redis.Options{URL: server.URL})
 	v := &session.Vault{Store: store, Sealer: session.GenerateKeyring(), Absolute: time.Hour, Idle: time.Minute}
-	token, s, err := v.Create(t.Context(), time.Now(), "chat", oidc.Grant{})
+	token, s, err := v.Create(t.Context(), time.Now(), session.Login{App: "chat"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,14 +125,14 @@ func TestVaultOnRedis(t *testing.T) {
 		never := time.Now().AddDate(10, 0, 0).UnixMilli()
 		server.Do("HSET", key, "seen", never, "ends", never, "idle", never)
 		server.Do("PERSIST", key)
-		got, err := v.Load(t.Context(), token)
+		got, err := v.Load(t.Context(), time.Now(), token)
 		if err != nil || got.End().After(s.Ends) {
 			t.Errorf("End = %v, %v, want %v at the latest", got.End(), err, s.Ends)
 		}
 	})
 	t.Run("what_they_write_instead_is_nobodys_and_stays", func(t *testing.T) {
 		server.Do("HSET", key, "sealed", "\x01mallory")
-		if _, err := v.Load(t.Context(), token); !errors.Is(err, session.ErrNotFound) {
+		if _, err := v.Load(t.Context(), time.Now(), token); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("Load = %v, want %v", err, session.ErrNotFound)
 		}
 		if server.Do("EXISTS", key) != int64(1) {
@@ -138,12 +140,12 @@ func TestVaultOnRedis(t *testing.T) {
 		}
 	})
 	t.Run("a_session_costs_one_trip", func(t *testing.T) {
-		token, _, err := v.Create(t.Context(), time.Now(), "chat", oidc.Grant{})
+		token, _, err := v.Create(t.Context(), time.Now(), session.Login{App: "chat"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		stop := server.Monitor()
-		if _, err := v.Load(t.Context(), token); err != nil {
+		if _, err := v.Load(t.Context(), time.Now(), token); err != nil {
 			t.Fatal(err)
 		}
 		if got := bytes.Count(stop(), []byte("countersign:{")); got != 1 {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -69,7 +70,7 @@ func (m *Memory) Create(ctx context.Context, id ID, r Record, claimed time.Time)
 		return ErrNotFound
 	}
 	for _, index := range r.Indexes {
-		if b, ok := m.buried[index]; ok && now.Before(b.end) && !b.at.Before(claimed) {
+		if b, ok := m.buried[index]; ok && now.Before(b.end) && !b.at.Before(atMilli(claimed)) {
 			return ErrNotFound
 		}
 	}
@@ -155,10 +156,18 @@ func (m *Memory) Touch(ctx context.Context, uses map[ID]Use) error {
 	defer done()
 	for id, use := range uses {
 		r, ok := m.live(id, now)
-		if at := atMilli(use.Seen); ok && at.After(r.Seen) {
-			r.Seen = at
-			m.sessions[id] = r
+		if !ok {
+			continue
 		}
+		if at := atMilli(use.Seen); at.After(r.Seen) {
+			r.Seen = at
+		}
+		for _, index := range use.Indexes {
+			if !slices.Contains(r.Indexes, index) {
+				r.Indexes = append(r.Indexes, index)
+			}
+		}
+		m.keep(id, r)
 	}
 	return nil
 }
@@ -212,18 +221,23 @@ func (m *Memory) listed(ctx context.Context, prefix string) ([]Listed, error) {
 	return all, nil
 }
 
-// Bury implements [Store]. It returns ErrFull when there is no room.
+// Bury implements [Store]. It returns ErrFull when there is no room for all of
+// them, and then buries none.
 func (m *Memory) Bury(ctx context.Context, life time.Duration, indexes ...Index) error {
 	now, done, err := m.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if m.full(now, func() int { return len(m.buried) }) {
+	if m.full(now, func() int { return len(m.buried) + m.unburied(indexes) - 1 }) {
 		return ErrFull
 	}
 	for _, index := range indexes {
-		m.buried[index] = expiring{at: now, end: now.Add(life)}
+		b := expiring{at: atMilli(now), end: now.Add(life)}
+		if old := m.buried[index]; old.end.After(b.end) {
+			b.end = old.end // what was promised for longer
+		}
+		m.buried[index] = b
 	}
 	return nil
 }
@@ -238,7 +252,7 @@ func (m *Memory) Lock(ctx context.Context, id ID, owner Owner, life time.Duratio
 	if l, ok := m.locks[id]; ok && now.Before(l.end) && !bytes.Equal(l.value, owner[:]) {
 		return false, nil
 	}
-	if m.full(now, func() int { return len(m.locks) }) {
+	if _, again := m.locks[id]; !again && m.full(now, func() int { return len(m.locks) }) {
 		return false, ErrFull
 	}
 	m.locks[id] = expiring{value: bytes.Clone(owner[:]), end: now.Add(life)}
@@ -254,7 +268,7 @@ func (m *Memory) Unlock(ctx context.Context, id ID, owner Owner, pause time.Dura
 	defer done()
 	l, ok := m.locks[id]
 	switch {
-	case !ok || !bytes.Equal(l.value, owner[:]):
+	case !ok || !now.Before(l.end) || !bytes.Equal(l.value, owner[:]):
 	case pause <= 0:
 		delete(m.locks, id)
 	default:
@@ -278,7 +292,7 @@ func (m *Memory) Claim(ctx context.Context, c Claim, life time.Duration) (time.T
 		return time.Time{}, false, ErrFull
 	}
 	m.claims[c] = expiring{end: now.Add(life)}
-	return now, true, nil
+	return atMilli(now), true, nil
 }
 
 // Settle implements [Store]. It returns ErrFull when there is no room.
@@ -396,6 +410,17 @@ func (m *Memory) forget(id ID) {
 		}
 	}
 	delete(m.sessions, id)
+}
+
+// unburied is how many of the indexes have no burial, over or not. The caller
+// holds mu.
+func (m *Memory) unburied(indexes []Index) (n int) {
+	for _, index := range indexes {
+		if _, ok := m.buried[index]; !ok {
+			n++
+		}
+	}
+	return n
 }
 
 // tell tells all watchers of a change. The caller holds mu.

@@ -76,8 +76,9 @@ type Store interface {
 
 	// Replace puts r (all parts and the times) in place of the record, in one
 	// step, if its version is still the given one, and raises the version by one.
-	// Then it lists the session under r's Indexes. It returns ErrNotFound or
-	// ErrConflict without changing anything.
+	// Then it lists the session under r's Indexes; under earlier ones it may stay
+	// listed while it lives. It returns ErrNotFound or ErrConflict without changing
+	// anything.
 	Replace(ctx context.Context, id ID, version uint64, r Record) error
 
 	// Delete forgets sessions, with their place in every list, and returns how many

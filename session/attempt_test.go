@@ -123,7 +123,7 @@ func TestOpenAttempt(t *testing.T) {
 }
 
 // unsealed seals nothing, so that a fuzzer reaches what is inside.
-type unsealed struct{}
+type unsealed struct{ *session.Keyring }
 
 func (unsealed) Seal(_ session.Binding, plain []byte) []byte           { return plain }
 func (unsealed) Open(_ session.Binding, sealed []byte) ([]byte, error) { return sealed, nil }

@@ -28,7 +28,7 @@ type spy struct {
 	records map[session.ID]session.Record
 	results map[session.Claim][]byte
 	lives   map[string]time.Duration
-	touched []map[session.ID]time.Time
+	touched []map[session.ID]session.Use
 	deleted int
 
 	mu    sync.Mutex // for the goroutine of Vault.Run
@@ -50,36 +50,37 @@ func newSpy() *spy {
 	}
 }
 
-func (s *spy) Create(_ context.Context, id session.ID, r session.Record) error {
+func (s *spy) Create(_ context.Context, id session.ID, r session.Record, _ time.Time) error {
 	r.Version = 1
 	s.records[id] = r
 	return s.fault
 }
 
-func (s *spy) Load(_ context.Context, id session.ID) (session.Record, error) {
+func (s *spy) Load(ctx context.Context, id session.ID) (session.Record, error) {
+	r, err := s.LoadWhole(ctx, id)
+	r.Tokens, r.Display = nil, nil
+	return r, err
+}
+
+func (s *spy) LoadWhole(_ context.Context, id session.ID) (session.Record, error) {
 	r, ok := s.records[id]
 	if !ok {
 		return r, session.ErrNotFound
 	}
-	r.Tokens = nil
+	r.Indexes = nil
 	return r, s.fault
 }
 
-func (s *spy) LoadTokens(_ context.Context, id session.ID) ([]byte, error) {
-	r, ok := s.records[id]
-	if !ok {
-		return nil, session.ErrNotFound
+func (s *spy) Delete(_ context.Context, ids ...session.ID) (int, error) {
+	before := len(s.records)
+	for _, id := range ids {
+		s.deleted++
+		delete(s.records, id)
 	}
-	return r.Tokens, s.fault
+	return before - len(s.records), s.fault
 }
 
-func (s *spy) Delete(_ context.Context, id session.ID) error {
-	s.deleted++
-	delete(s.records, id)
-	return s.fault
-}
-
-func (s *spy) Claim(ctx context.Context, c session.Claim, life time.Duration) (bool, error) {
+func (s *spy) Claim(ctx context.Context, c session.Claim, life time.Duration) (time.Time, bool, error) {
 	s.lives["claim"] = life
 	return s.Memory.Claim(ctx, c, life)
 }
@@ -97,13 +98,13 @@ func (s *spy) Settled(_ context.Context, c session.Claim) ([]byte, error) {
 	return r, s.fault
 }
 
-func (s *spy) Touch(ctx context.Context, seen map[session.ID]time.Time) error {
+func (s *spy) Touch(ctx context.Context, uses map[session.ID]session.Use) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fault != nil {
 		return s.fault
 	}
-	s.touched = append(s.touched, seen)
+	s.touched = append(s.touched, uses)
 	return ctx.Err()
 }
 
@@ -130,7 +131,7 @@ func alice() oidc.Grant {
 // signIn makes a session of a grant.
 func signIn(tb testing.TB, v *session.Vault, g oidc.Grant) (session.Token, session.Session) {
 	tb.Helper()
-	token, s, err := v.Create(tb.Context(), noon, "chat", g)
+	token, s, err := v.Create(tb.Context(), noon, session.Login{App: "chat", Grant: g, Browser: "Firefox on Linux"})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -140,19 +141,20 @@ func signIn(tb testing.TB, v *session.Vault, g oidc.Grant) (session.Token, sessi
 func TestVaultCreate(t *testing.T) {
 	t.Run("is_what_load_returns", func(t *testing.T) {
 		v, _ := vault(t)
-		token, created, err := v.Create(t.Context(), noon.Add(123_456_789), "chat", alice())
+		token, created, err := v.Create(t.Context(), noon.Add(123_456_789), session.Login{App: "chat", Grant: alice()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := session.Session{
 			ID: token.ID(), App: "chat", Identity: alice().Identity,
 			Created: noon.Add(123 * time.Millisecond), Seen: noon.Add(123 * time.Millisecond),
-			Ends: noon.Add(12*time.Hour + 123*time.Millisecond), Idle: time.Hour, Version: 1,
+			Ends: noon.Add(12*time.Hour + 123*time.Millisecond), Idle: time.Hour,
+			Checked: noon.Add(123 * time.Millisecond), Version: 1,
 		}
 		if diff := cmp.Diff(want, created); diff != "" {
 			t.Errorf("Create (-want +got):\n%s", diff)
 		}
-		loaded, err := v.Load(t.Context(), token)
+		loaded, err := v.Load(t.Context(), noon, token)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,8 +179,8 @@ func TestVaultCreate(t *testing.T) {
 		v, store := vault(t)
 		token, s := signIn(t, v, alice())
 		r := store.records[s.ID]
-		for _, secret := range []string{"alice", "keycloak", "chat", token.Reveal(), string(token[:])} {
-			if bytes.Contains(r.Hot, []byte(secret)) || bytes.Contains(r.Tokens, []byte(secret)) {
+		for _, secret := range []string{"alice", "keycloak", "chat", "Firefox", token.Reveal(), string(token[:])} {
+			if bytes.Contains(slices.Concat(r.Hot, r.Tokens, r.Display), []byte(secret)) {
 				t.Errorf("the record shows %q", secret)
 			}
 		}
@@ -194,7 +196,7 @@ func TestVaultCreate(t *testing.T) {
 	t.Run("gives_no_token_when_the_store_fails", func(t *testing.T) {
 		v, store := vault(t)
 		store.fault = errors.New("no answer")
-		token, s, err := v.Create(t.Context(), noon, "chat", alice())
+		token, s, err := v.Create(t.Context(), noon, session.Login{App: "chat", Grant: alice()})
 		if !errors.Is(err, store.fault) || token != (session.Token{}) || s.ID != (session.ID{}) {
 			t.Errorf("Create = %v, %v, want %v", s, err, store.fault)
 		}
@@ -203,13 +205,13 @@ func TestVaultCreate(t *testing.T) {
 		v, store := vault(t)
 		g := alice()
 		g.Claims = map[string]any{"f": func() {}}
-		if _, _, err := v.Create(t.Context(), noon, "chat", g); err == nil || len(store.records) > 0 {
+		if _, _, err := v.Create(t.Context(), noon, session.Login{App: "chat", Grant: g}); err == nil || len(store.records) > 0 {
 			t.Errorf("Create = %v, and %d records", err, len(store.records))
 		}
 	})
 	t.Run("without_lifetimes_makes_nothing_that_lasts", func(t *testing.T) {
 		v := &session.Vault{Store: session.NewMemory(), Sealer: ring(t, oldKey)}
-		if _, _, err := v.Create(t.Context(), time.Now(), "chat", alice()); !errors.Is(err, session.ErrNotFound) {
+		if _, _, err := v.Create(t.Context(), time.Now(), session.Login{App: "chat", Grant: alice()}); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("Create = %v, want %v", err, session.ErrNotFound)
 		}
 	})
@@ -243,7 +245,7 @@ func TestVaultKeepsEveryField(t *testing.T) {
 	var want oidc.Grant
 	fill(t, reflect.ValueOf(&want).Elem(), "")
 	token, _ := signIn(t, v, want)
-	s, err := v.Load(t.Context(), token)
+	s, err := v.Load(t.Context(), noon, token)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +284,7 @@ func TestVaultKeepsClaims(t *testing.T) {
 			g := alice()
 			g.Claims = map[string]any{"claim": tt.claim}
 			token, _ := signIn(t, v, g)
-			s, err := v.Load(t.Context(), token)
+			s, err := v.Load(t.Context(), noon, token)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -298,7 +300,7 @@ func TestVaultKeepsClaims(t *testing.T) {
 			{Subject: "alice"}, {Subject: "alice", Groups: []string{}, AMR: []string{}, Claims: map[string]any{}},
 		} {
 			token, _ := signIn(t, v, oidc.Grant{Identity: want})
-			s, err := v.Load(t.Context(), token)
+			s, err := v.Load(t.Context(), noon, token)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -348,7 +350,7 @@ func TestVaultThatWasTamperedWith(t *testing.T) {
 			store.records[s.ID], store.records[other.ID] = a, b
 			before := maps.Clone(store.records)
 
-			got, err := v.Load(t.Context(), token)
+			got, err := v.Load(t.Context(), noon, token)
 			if !errors.Is(err, tt.want) || (err == nil) != (got.Identity.Subject == "alice") {
 				t.Errorf("Load = %q, %v, want %v", got.Identity.Subject, err, tt.want)
 			}
@@ -368,7 +370,7 @@ func TestVaultLoad(t *testing.T) {
 		v, _ := vault(t)
 		signIn(t, v, alice())
 		for _, token := range []session.Token{{}, session.NewToken()} {
-			if s, err := v.Load(t.Context(), token); !errors.Is(err, session.ErrNotFound) {
+			if s, err := v.Load(t.Context(), noon, token); !errors.Is(err, session.ErrNotFound) {
 				t.Errorf("Load = %v, %v, want %v", s, err, session.ErrNotFound)
 			}
 		}
@@ -377,7 +379,7 @@ func TestVaultLoad(t *testing.T) {
 		v, store := vault(t)
 		token, _ := signIn(t, v, alice())
 		store.fault = errors.New("no answer")
-		_, loadErr := v.Load(t.Context(), token)
+		_, loadErr := v.Load(t.Context(), noon, token)
 		_, grantErr := v.Grant(t.Context(), token)
 		if !errors.Is(loadErr, store.fault) || !errors.Is(grantErr, store.fault) {
 			t.Errorf("Load = %v, Grant = %v, want %v", loadErr, grantErr, store.fault)
@@ -389,7 +391,7 @@ func TestVaultLoad(t *testing.T) {
 		if err := v.Delete(t.Context(), s.ID); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := v.Load(t.Context(), token); !errors.Is(err, session.ErrNotFound) {
+		if _, err := v.Load(t.Context(), noon, token); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("Load = %v, want %v", err, session.ErrNotFound)
 		}
 	})
@@ -415,7 +417,7 @@ func TestVaultLoad(t *testing.T) {
 			r := store.records[s.ID]
 			tt.change(&r)
 			store.records[s.ID] = r
-			got, err := v.Load(t.Context(), token)
+			got, err := v.Load(t.Context(), noon, token)
 			if err != nil || !got.End().Equal(tt.want) {
 				t.Errorf("End = %v, %v, want %v", got.End(), err, tt.want)
 			}
@@ -424,8 +426,6 @@ func TestVaultLoad(t *testing.T) {
 }
 
 func TestVaultUse(t *testing.T) {
-	v, _ := vault(t)
-	_, s := signIn(t, v, alice())
 	for _, tt := range []struct {
 		name string
 		at   time.Duration // after it was seen
@@ -439,14 +439,49 @@ func TestVaultUse(t *testing.T) {
 		{"before_it_was_seen", -time.Hour, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := v.Use(s, noon.Add(tt.at)); got != tt.want {
-				t.Errorf("Use = %v, want %v", got, tt.want)
+			v, store := vault(t)
+			_, s := signIn(t, v, alice())
+			v.Use(s, noon.Add(tt.at))
+			if got := flushed(t, v, store) == 1; got != tt.want {
+				t.Errorf("the store is told: %v, want %v", got, tt.want)
 			}
 		})
 	}
-	if v.Use(session.Session{}, noon) {
-		t.Error("Use noted the zero Session")
+	t.Run("of_the_zero_session", func(t *testing.T) {
+		v, store := vault(t)
+		v.Use(session.Session{}, noon)
+		if n := flushed(t, v, store); n > 0 {
+			t.Errorf("the store is told of %d, want none", n)
+		}
+	})
+	t.Run("keeps_a_hundred_thousand_and_no_more", func(t *testing.T) {
+		v, store := vault(t)
+		s := session.Session{Seen: noon, Ends: noon.Add(time.Hour), Idle: time.Hour}
+		later, latest := noon.Add(10*time.Minute), noon.Add(11*time.Minute)
+		for i := range 100_010 {
+			s.ID = session.ID{byte(i), byte(i >> 8), byte(i >> 16), 1}
+			v.Use(s, later)
+		}
+		s.ID = session.ID{0, 0, 0, 1}
+		v.Use(s, latest)
+		if n := flushed(t, v, store); n != 100_000 || !store.touched[0][s.ID].Seen.Equal(latest) {
+			t.Errorf("the store is told of %d, want 100,000, and of the first of them the latest use", n)
+		}
+	})
+}
+
+// flushed is how many uses a Vault tells its store of.
+func flushed(t *testing.T, v *session.Vault, store *spy) (n int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // Run tells it a last time as it ends
+	if err := v.Run(ctx); err != nil {
+		t.Fatal(err)
 	}
+	for _, uses := range store.touched {
+		n += len(uses)
+	}
+	return n
 }
 
 // running is a Vault that runs.
@@ -474,6 +509,9 @@ func TestVaultRun(t *testing.T) {
 	one := session.Session{ID: session.ID{1}, Seen: noon, Ends: noon.Add(time.Hour), Idle: time.Hour}
 	two := session.Session{ID: session.ID{2}, Seen: noon, Ends: noon.Add(time.Hour), Idle: time.Hour}
 	later, latest := noon.Add(10*time.Minute), noon.Add(11*time.Minute)
+	seen := func(at time.Time) session.Use {
+		return session.Use{Seen: at, Ends: noon.Add(time.Hour), Indexes: ring(t, oldKey).Index("subject", "", "")}
+	}
 
 	t.Run("tells_the_store_within_a_second_and_once", func(t *testing.T) {
 		run(t, func(r running) {
@@ -481,7 +519,7 @@ func TestVaultRun(t *testing.T) {
 			r.Use(one, later)
 			r.Use(two, later)
 			time.Sleep(3500 * time.Millisecond)
-			want := []map[session.ID]time.Time{{one.ID: latest, two.ID: later}}
+			want := []map[session.ID]session.Use{{one.ID: seen(latest), two.ID: seen(later)}}
 			if err := r.stop(); err != nil {
 				r.Errorf("Run = %v", err)
 			}
@@ -509,7 +547,7 @@ func TestVaultRun(t *testing.T) {
 			r.store.fail(nil)
 			time.Sleep(time.Second)
 			synctest.Wait()
-			want := []map[session.ID]time.Time{{one.ID: later, two.ID: latest}}
+			want := []map[session.ID]session.Use{{one.ID: seen(later), two.ID: seen(latest)}}
 			if diff := cmp.Diff(want, r.store.touched); diff != "" {
 				r.Errorf("Touch (-want +got):\n%s", diff)
 			}
@@ -526,22 +564,6 @@ func TestVaultRun(t *testing.T) {
 				r.Errorf("Run = %v, want %v", err, r.store.fault)
 			}
 		})
-	})
-	t.Run("keeps_a_hundred_thousand_and_no_more", func(t *testing.T) {
-		v, _ := vault(t)
-		noted := 0
-		for i := range 100_010 {
-			s := one
-			s.ID = session.ID{byte(i), byte(i >> 8), byte(i >> 16), 1}
-			if v.Use(s, later) {
-				noted++
-			}
-		}
-		s := one
-		s.ID = session.ID{0, 0, 0, 1}
-		if noted != 100_000 || !v.Use(s, latest) {
-			t.Errorf("%d noted, want 100,000, and the first of them again", noted)
-		}
 	})
 }
 
@@ -567,7 +589,7 @@ func TestVaultClaim(t *testing.T) {
 		{"another_cookie_with_the_same_state", oidc.Attempt{State: a.State, Verifier: b.Verifier}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if first, err := v.Claim(t.Context(), tt.a); err != nil || first != tt.want {
+			if _, first, err := v.Claim(t.Context(), tt.a); err != nil || first != tt.want {
 				t.Errorf("Claim = %v, %v, want %v", first, err, tt.want)
 			}
 		})
@@ -632,14 +654,16 @@ func ExampleVault() {
 		Absolute: 12 * time.Hour, Idle: time.Hour,
 	}
 	ctx, now := context.Background(), time.Now()
-	token, _, err := v.Create(ctx, now, "chat", oidc.Grant{Identity: oidc.Identity{Issuer: "https://id.example.org", Subject: "alice"}})
+	token, _, err := v.Create(ctx, now, session.Login{App: "chat", Grant: oidc.Grant{
+		Identity: oidc.Identity{Issuer: "https://id.example.org", Subject: "alice"},
+	}})
 	if err != nil {
 		panic(err)
 	}
 	cookie := token.Reveal() // for the browser, and nobody else
 
 	presented, _ := session.ParseToken(cookie)
-	s, err := v.Load(ctx, presented)
+	s, err := v.Load(ctx, now, presented)
 	fmt.Println(s.Identity.Subject, err, s.State(now) == session.Fresh, s.State(now.Add(time.Hour)) == session.Ended)
 	fmt.Println(strings.Repeat("x", len(cookie)), token)
 	// Output:

@@ -47,7 +47,7 @@ func TestNothingReadableInRedis(t *testing.T) {
 	// The search is worth something only if it finds what is not sealed.
 	t.Run("not_sealed", func(t *testing.T) {
 		t.Parallel()
-		found := searchRedis(t, plainText{})
+		found := searchRedis(t, plainText{session.GenerateKeyring()})
 		readable := []string{
 			"name", "e-mail", "groups", "claim", "subject", "username", // of the identity
 			"ID token", "ID token's payload", "ID token's signature", "access token", "refresh token",
@@ -69,7 +69,7 @@ func TestNothingReadableInRedis(t *testing.T) {
 }
 
 // plainText is a Sealer that seals nothing.
-type plainText struct{}
+type plainText struct{ *session.Keyring }
 
 func (plainText) Seal(_ session.Binding, plain []byte) []byte           { return plain }
 func (plainText) Open(_ session.Binding, sealed []byte) ([]byte, error) { return sealed, nil }

@@ -25,6 +25,7 @@ import (
 // countersign is one replica, in this process or in a child.
 type countersign struct {
 	grpc, http, health string // host:port
+	admin              string // the same, if setup.Admin
 
 	log  *transcript
 	stop func() error // drains, and returns how it ended; only the first call counts
@@ -35,7 +36,11 @@ type countersign struct {
 // configuration writes the file as an operator would.
 func (s *stack) configuration() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0", health: "127.0.0.1:0"}
+	b.WriteString(`listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0", health: "127.0.0.1:0"`)
+	if s.setup.Admin {
+		fmt.Fprintf(&b, `, admin: {address: "127.0.0.1:0", token_file: %s}`, s.files.adminToken)
+	}
+	fmt.Fprintf(&b, `}
 providers:
   - name: idp
     issuer: %s
@@ -46,8 +51,8 @@ mint: {keys_file: %s}
 session:
   keys_file: %s
 `, s.provider.issuer, clientID, s.files.clientSecret, s.files.mintKeys, s.files.sessionKeys)
-	if s.redis != nil {
-		fmt.Fprintf(&b, "  redis: {url: %q}\n", s.redis.URL)
+	if url := s.redisURL(); url != "" {
+		fmt.Fprintf(&b, "  redis: {url: %q}\n", url)
 	}
 	for line := range strings.Lines(s.setup.Session) {
 		b.WriteString("  " + line)
@@ -146,9 +151,9 @@ func (c *countersign) readAddresses(t *testing.T, said io.Reader) {
 	t.Helper()
 	lines := bufio.NewScanner(said)
 	for lines.Scan() {
-		var line struct{ Msg, GRPC, HTTP, Health string }
+		var line struct{ Msg, GRPC, HTTP, Health, Admin string }
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
-			c.grpc, c.http, c.health = line.GRPC, line.HTTP, line.Health
+			c.grpc, c.http, c.health, c.admin = line.GRPC, line.HTTP, line.Health, line.Admin
 			go io.Copy(io.Discard, said) //nolint:errcheck // ends with the process
 			return
 		}

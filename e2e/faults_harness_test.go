@@ -61,15 +61,20 @@ func newWorld(t *testing.T, o setup, f fault) *world {
 		w.redis.Stop()
 		w.idp.goAway()
 	}
-	if o.Process {
-		w.replicas = []*countersign{startProcess(t, w.configuration())}
-	} else {
-		w.replicas = []*countersign{startWith(t, w.configuration(), f.options)}
+	w.startNetworks(t)
+	for range max(1, o.Replicas) {
+		if o.Process {
+			w.replicas = append(w.replicas, startProcess(t, w.configuration()))
+		} else {
+			w.replicas = append(w.replicas, startWith(t, w.configuration(), f.options))
+		}
 	}
 	w.startUpstreams(t)
 	w.startEnvoy(t)
 	if !f.away {
-		w.replicas[0].awaitReady(t)
+		for _, c := range w.replicas {
+			c.awaitReady(t)
+		}
 	}
 	return w
 }

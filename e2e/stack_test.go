@@ -26,6 +26,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,9 @@ type setup struct {
 	Session  string // further keys of session, such as "idle: 2s"
 	Redis    bool   // sessions live in a real Redis, stack.redis
 	Replicas int    // how many Countersigns Envoy asks in turn; 0 is 1; more take Redis
+	Proxied  bool   // between each replica and Redis is a network that can fail, stack.networks
+	RedisURL string // of a Redis that the test has started; empty: stack.redis
+	Admin    bool   // each replica has an admin listener, with adminToken
 	Process  bool   // they are children running the real binary, which get signals
 
 	// The provider: empty for oidctest, or op9 or op7 for npm's oidc-provider.
@@ -88,6 +92,7 @@ type stack struct {
 
 	provider  *provider
 	redis     *redistest.Server // nil unless setup.Redis
+	networks  []*redisProxy     // to Redis, one for each replica, if setup.Proxied
 	replicas  []*countersign
 	upstreams map[string]string    // host:port by name
 	recorders map[string]*recorder // those of upstreams that record
@@ -113,6 +118,7 @@ func newStack(t *testing.T, o setup) *stack {
 	if o.Redis {
 		s.redis = redistest.Start(t)
 	}
+	s.startNetworks(t)
 	s.provider = startProvider(t, o.Provider)
 	for range max(1, o.Replicas) {
 		s.replicas = append(s.replicas, s.startCountersign(t))
@@ -123,6 +129,34 @@ func newStack(t *testing.T, o setup) *stack {
 		c.awaitReady(t)
 	}
 	return s
+}
+
+// startNetworks puts one between each replica and Redis.
+func (s *stack) startNetworks(t *testing.T) {
+	t.Helper()
+	if !s.setup.Proxied {
+		return
+	}
+	u, err := url.Parse(s.redis.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range max(1, s.setup.Replicas) {
+		s.networks = append(s.networks, startRedisProxy(t, u.Host))
+	}
+}
+
+// redisURL is where the next replica finds Redis; empty for none.
+func (s *stack) redisURL() string {
+	switch {
+	case s.setup.RedisURL != "":
+		return s.setup.RedisURL
+	case s.redis == nil:
+		return ""
+	case len(s.networks) > len(s.replicas):
+		return "redis://" + s.networks[len(s.replicas)].address
+	}
+	return s.redis.URL
 }
 
 // startUpstreams starts those of the setup, and a recorder for every other that

@@ -18,12 +18,15 @@ import (
 // files are what an operator gives Countersign beside its configuration. The
 // tests hold the signing key too, to sign tokens that Countersign never would.
 type files struct {
-	dir                                 string
-	clientSecret, sessionKeys, mintKeys string // paths
-	signing                             *ecdsa.PrivateKey
+	dir                                             string
+	clientSecret, sessionKeys, mintKeys, adminToken string // paths
+	signing                                         *ecdsa.PrivateKey
 }
 
 const keyID = "e2e"
+
+// adminToken is what the admin listeners of the tests ask for.
+const adminToken = "an-admin-token-of-the-end-to-end-tests"
 
 func writeFiles(t *testing.T) files {
 	t.Helper()
@@ -33,6 +36,7 @@ func writeFiles(t *testing.T) files {
 	signing, jwks := signingKey(t)
 	f.signing = signing
 	f.clientSecret = f.write(t, "client_secret", []byte(clientSecret+"\n"))
+	f.adminToken = f.write(t, "admin-token", []byte(adminToken+"\n"))
 	f.sessionKeys = f.write(t, "session-keys", []byte(base64.StdEncoding.EncodeToString(sealing)+"\n"))
 	f.mintKeys = f.write(t, "mint.jwks", jwks)
 	return f

@@ -109,9 +109,11 @@ var concurrency = []promise{
 			ctx, id, owner := b.Context(), ids[i%len(ids)], b.newOwner()
 			_, findErr := b.store.Find(ctx, alice)
 			_, lockErr := b.store.Lock(ctx, id, owner, time.Millisecond)
-			for _, err := range b.store.List(ctx, hex.EncodeToString(id[:2])) {
-				if err != nil {
-					return err
+			if i%10 == 0 { // it may have to go through all that is kept
+				for _, err := range b.store.List(ctx, hex.EncodeToString(id[:2])) {
+					if err != nil {
+						return err
+					}
 				}
 			}
 			return errors.Join(

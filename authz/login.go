@@ -18,6 +18,7 @@ import (
 // Bounds on logins.
 const (
 	maxAttempts     = 8                // under way in one browser
+	maxAttemptBytes = 900              // of the cookie of one
 	maxWaiting      = 256              // for other requests' exchanges, in one process
 	exchangeTimeout = 20 * time.Second // for provider and store together
 	resultWait      = 21 * time.Second // for another request's exchange: longer than one can take
@@ -42,6 +43,10 @@ func (a *Authorizer) begin(v visit, reason Reason) Decision {
 	}
 	name := session.AttemptCookieName(app.Name, attemptTag(attempt.State), app.secure())
 	value := a.Sessions.SealAttempt(attempt, app.id(), app.redirectURI())
+	if len(value) > maxAttemptBytes {
+		attempt.ReturnTo = app.home()
+		value = a.Sessions.SealAttempt(attempt, app.id(), app.redirectURI())
+	}
 	d.Client.Add("Set-Cookie", session.SetCookie(name, value, int(oidc.AttemptLife.Seconds()), app.secure()))
 	return d
 }

@@ -13,7 +13,7 @@ import (
 // SealAttempt returns a as a cookie value of base64url characters, sealed for one
 // app and redirect URI. Started is kept to the millisecond. With secrets of
 // [oidc.NewSecret], the value has fewer than 900 characters as long as Provider
-// and ReturnTo have at most 531 bytes together.
+// and ReturnTo have at most 523 bytes together.
 //
 // The provider is sealed as content and not bound: whoever opens the attempt does
 // not know it yet. That an attempt at one provider is not finished at another

@@ -58,13 +58,14 @@ type Sealer interface {
 // is immutable. The zero Keyring opens nothing, and panics when it is to seal.
 //
 // A seal is the version byte 1, the name of the key (the first 8 bytes of the
-// SHA-256 of "countersign key name", a zero byte and the key), a 12-byte random
-// nonce, and the AES-256-GCM ciphertext with its tag. The cipher's key is the
-// HKDF-SHA256 (RFC 5869) of the ring's key followed by the Secret, with the salt
-// "countersign seal" and the Purpose as info. Authenticated beside the content
-// are version and name, then Purpose and each of the Parts, every one after its
-// length in 8 bytes, big-endian. Without a Secret, a key of the ring is good for
-// 2³² seals of one purpose (NIST SP 800-38D §8.3).
+// SHA-256 of "countersign key name", a zero byte and the key), 8 random bytes of
+// salt, a 12-byte random nonce, and the AES-256-GCM ciphertext with its tag. The
+// cipher's key is the HKDF-SHA256 (RFC 5869) of the ring's key followed by the
+// Secret, with the salt "countersign seal" followed by those 8 bytes, and the
+// Purpose as info. Authenticated beside the content are version, name and salt,
+// then Purpose and each of the Parts, every one after its length in 8 bytes,
+// big-endian. The salt gives each seal a key of its own, more or less, so that
+// the 2³² seals that one is good for (NIST SP 800-38D §8.3) are never reached.
 type Keyring struct {
 	keys []ringKey
 }
@@ -146,8 +147,12 @@ func parseKey(line []byte) (ringKey, error) {
 // seals. It is raised when either changes.
 const sealVersion = 1
 
-// headerSize is that of the version byte and the name of the key.
-const headerSize = 1 + len(ringKey{}.name)
+// Sizes in bytes. The header is the version, the name of the key and the salt.
+const (
+	saltSize   = 8
+	nameEnd    = 1 + len(ringKey{}.name)
+	headerSize = nameEnd + saltSize
+)
 
 // Seal implements [Sealer].
 func (k *Keyring) Seal(b Binding, plain []byte) []byte {
@@ -155,8 +160,11 @@ func (k *Keyring) Seal(b Binding, plain []byte) []byte {
 		panic("session: a Keyring without a key cannot seal")
 	}
 	key := k.keys[0]
-	header := append([]byte{sealVersion}, key.name[:]...)
-	return key.aead(b).Seal(header, nil, plain, b.additional(header))
+	header := make([]byte, headerSize)
+	header[0] = sealVersion
+	copy(header[1:], key.name[:])
+	rand.Read(header[nameEnd:]) // never fails since Go 1.24
+	return key.aead(b, header[nameEnd:]).Seal(header, nil, plain, b.additional(header))
 }
 
 // Open implements [Sealer].
@@ -171,11 +179,11 @@ func (k *Keyring) Open(b Binding, sealed []byte) ([]byte, error) {
 		return nil, ErrForged
 	}
 	header, body := sealed[:headerSize:headerSize], sealed[headerSize:]
-	i := slices.IndexFunc(k.keys, func(key ringKey) bool { return bytes.Equal(key.name[:], header[1:]) })
+	i := slices.IndexFunc(k.keys, func(key ringKey) bool { return bytes.Equal(key.name[:], header[1:nameEnd]) })
 	if i < 0 {
 		return nil, ErrUnknownKey
 	}
-	plain, err := k.keys[i].aead(b).Open(nil, nil, body, b.additional(header))
+	plain, err := k.keys[i].aead(b, header[nameEnd:]).Open(nil, nil, body, b.additional(header))
 	if err != nil {
 		return nil, ErrForged
 	}
@@ -185,7 +193,7 @@ func (k *Keyring) Open(b Binding, sealed []byte) ([]byte, error) {
 // Current implements [Sealer]: the first key sealed it, in this format.
 func (k *Keyring) Current(sealed []byte) bool {
 	return len(sealed) >= headerSize && len(k.keys) > 0 && sealed[0] == sealVersion &&
-		bytes.Equal(sealed[1:headerSize], k.keys[0].name[:])
+		bytes.Equal(sealed[1:nameEnd], k.keys[0].name[:])
 }
 
 // Index implements [Sealer]. It is the HMAC-SHA256 of the parts, each after its
@@ -206,11 +214,11 @@ func (k *Keyring) Index(parts ...string) []Index {
 	return indexes
 }
 
-// aead returns the cipher for one purpose and secret. The ring's key has a fixed
+// aead returns the cipher for one purpose, secret and salt. The ring's key has a fixed
 // length, so that no other pair of key and secret joins to the same input.
-func (k ringKey) aead(b Binding) cipher.AEAD {
+func (k ringKey) aead(b Binding, salt []byte) cipher.AEAD {
 	secret := slices.Concat(k.value[:], b.Secret)
-	derived, err := hkdf.Key(sha256.New, secret, []byte("countersign seal"), b.Purpose, keySize)
+	derived, err := hkdf.Key(sha256.New, secret, append([]byte("countersign seal"), salt...), b.Purpose, keySize)
 	if err != nil {
 		panic(err) // SHA-256 and 32 bytes are always allowed
 	}

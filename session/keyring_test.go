@@ -127,10 +127,10 @@ func TestKeyring(t *testing.T) {
 			t.Error("two seals are equal")
 		}
 	})
-	t.Run("adds_37_bytes_and_shows_nothing", func(t *testing.T) {
+	t.Run("adds_45_bytes_and_shows_nothing", func(t *testing.T) {
 		plain := bytes.Repeat([]byte("plain"), 10)
 		sealed := k.Seal(whole, plain)
-		if got, want := len(sealed), len(plain)+37; got != want {
+		if got, want := len(sealed), len(plain)+45; got != want {
 			t.Errorf("%d bytes, want %d", got, want)
 		}
 		for _, shown := range [][]byte{[]byte("plain"), []byte("secret"), bytes.Repeat([]byte{1}, 8)} {

@@ -110,15 +110,14 @@ func (v *Vault) Load(ctx context.Context, now time.Time, t Token) (Session, erro
 // nothing is known.
 func decisive(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnknownKey) }
 
-// loadTimeout bounds a read that several requests may wait for.
-const loadTimeout = 2 * time.Second
+// loadTimeout bounds a read that several requests may wait for: whoever joins it
+// at its end must not be told what was true more than a second ago.
+const loadTimeout = silence
 
 // load reads a session, once for all who ask at the same time.
 func (v *Vault) load(ctx context.Context, t Token, id ID) (Session, error) {
 	result := v.loads.DoChan(string(id[:]), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
-		defer cancel()
-		return v.read(ctx, t, id)
+		return v.read(context.WithoutCancel(ctx), t, id)
 	})
 	select {
 	case r := <-result:
@@ -131,6 +130,8 @@ func (v *Vault) load(ctx context.Context, t Token, id ID) (Session, error) {
 
 // read reads a session and remembers what it found.
 func (v *Vault) read(ctx context.Context, t Token, id ID) (Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
 	noted := v.cache().stamp(id)
 	r, err := v.Store.Load(ctx, id)
 	if errors.Is(err, ErrNotFound) {

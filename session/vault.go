@@ -128,8 +128,17 @@ func (v *Vault) load(ctx context.Context, t Token, id ID) (Session, error) {
 	}
 }
 
+// errReading is the answer of a read that did not come to an end.
+var errReading = errors.New("session: panic while the store was read")
+
 // read reads a session and remembers what it found.
-func (v *Vault) read(ctx context.Context, t Token, id ID) (Session, error) {
+func (v *Vault) read(ctx context.Context, t Token, id ID) (s Session, err error) {
+	defer func() {
+		// It is on a goroutine of its own, where nobody else could catch it.
+		if recover() != nil {
+			s, err = Session{}, errReading
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	noted := v.cache().stamp(id)
@@ -140,8 +149,7 @@ func (v *Vault) read(ctx context.Context, t Token, id ID) (Session, error) {
 	if err != nil {
 		return Session{}, err
 	}
-	s, err := v.open(t, id, r)
-	if err != nil {
+	if s, err = v.open(t, id, r); err != nil {
 		return Session{}, err
 	}
 	v.cache().remember(s, noted, len(r.Hot))

@@ -122,8 +122,10 @@ func (c *cache) remember(s Session, noted stamp, size int) {
 
 // rememberUnknown keeps that there is no such session. An identifier belongs to a
 // secret that nobody can have made before, so that none comes into being later.
+// The generation stays: else junk would keep sessions that are being read from
+// being remembered.
 func (c *cache) rememberUnknown(id ID, noted stamp) {
-	c.forget(id)
+	c.drop(id)
 	c.unknown.Set(id, entry{epoch: noted.epoch, at: c.now()})
 }
 
@@ -139,6 +141,14 @@ func (c *cache) seen(id ID, at time.Time) {
 	e := *old
 	e.session.Seen = at
 	c.entries.Set(id, &e)
+}
+
+// drop drops what is remembered of a session.
+func (c *cache) drop(id ID) {
+	g := c.guard(id)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.entries.Invalidate(id)
 }
 
 // forget drops what is remembered of a session, and what is being read of it.

@@ -408,29 +408,29 @@ func TestCacheRemembersWhoIsNobody(t *testing.T) {
 	})
 	remembered(t, "ten_thousand_and_roughly_no_more", func(h hot) {
 		for range 2 {
-			for i := range 30_000 {
+			for i := range 15_000 {
 				var t session.Token
 				binary.BigEndian.PutUint32(t[:], uint32(i+1))
 				find(h.T, h.here, t, session.ErrNotFound)
 			}
 			synctest.Wait()
 		}
-		if n := h.store.count("Load"); n < 50_000-1000 {
-			h.Errorf("the store was read %d times for 30,000 twice, want 50,000 or so", n)
+		if n := h.store.count("Load"); n < 20_000-500 {
+			h.Errorf("the store was read %d times for 15,000 twice, want 20,000 or so", n)
 		}
 	})
 	remembered(t, "and_that_takes_no_room_from_sessions", func(h hot) {
-		for range 30_000 {
+		for range 11_000 {
 			find(h.T, h.here, session.NewToken(), session.ErrNotFound)
 		}
-		h.reads(30_000)
+		h.reads(11_000)
 		h.finds(nil)
 		h.reads(0)
 	})
 	remembered(t, "and_no_session_is_forgotten_because_junk_came_while_it_was_read", func(h hot) {
 		release := h.held()
 		h.store.put(nil)
-		for range 5000 {
+		for range 2000 {
 			find(h.T, h.here, session.NewToken(), session.ErrNotFound)
 		}
 		release()
@@ -537,18 +537,6 @@ func TestCacheIsBounded(t *testing.T) {
 			t.Errorf("%d sessions of some 4 MB are remembered, want 16 at most in 64 MB", n)
 		}
 	})
-	bubble(t, "and_a_hundred_thousand_common_ones_are_too_many", func(t *testing.T) {
-		memory := session.NewMemory()
-		v := replica(t, memory)
-		for range 60_000 {
-			token, _ := enter(t, v, alice())
-			find(t, v, token, nil)
-		}
-		synctest.Wait()
-		if n := v.Cached(); n < 10_000 || n > 60_000 {
-			t.Errorf("%d sessions are remembered", n)
-		}
-	})
 }
 
 // Many at once, on the clock of the world: for the race detector, and because
@@ -566,7 +554,7 @@ func TestCacheWithManyAtOnce(t *testing.T) {
 	}
 	for i := range 8 {
 		working.Go(func() {
-			for range 200 {
+			for range 100 {
 				token, s := enter(t, vaults[i%3], alice())
 				var readers sync.WaitGroup
 				for _, v := range vaults {

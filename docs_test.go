@@ -33,7 +33,7 @@ func TestDocumentedCommands(t *testing.T) {
 				switch {
 				case args[0] == "make":
 					checkTarget(t, args[1:])
-				case args[0] == "countersign" && (args[1] == "serve" || args[1] == "demo"):
+				case args[0] == "countersign" && (args[1] == "serve" || args[1] == "demo" || args[1] == "sessions"):
 					checkFlags(t, binary, args[1:])
 				case args[0] == "countersign":
 					execute(t, workplace, binary, args[1:])
@@ -78,7 +78,8 @@ func checkTarget(t *testing.T, targets []string) {
 	execute(t, ".", "make", append([]string{"-n"}, targets...))
 }
 
-// checkFlags asks a command whether it knows its flags.
+// checkFlags asks a command, which would serve for ever or ask a server, whether
+// it knows its flags.
 func checkFlags(t *testing.T, binary string, args []string) {
 	t.Helper()
 	execute(t, ".", binary, append(args, "--help"))

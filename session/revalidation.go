@@ -55,6 +55,6 @@ func (r Revalidation) schedule(s *Session) {
 	const span = 1 << 16
 	part := time.Duration(binary.BigEndian.Uint16(s.ID[len(s.ID)-2:]))
 	life := s.Due.Sub(s.Checked)
-	s.Renew = s.Checked.Add(life*7/10 + life/5/span*part)
+	s.Renew = s.Checked.Add(life/10*7 + life/5/span*part) // in this order, life may be a century
 	s.Lapses = s.Due.Add(r.Grace)
 }

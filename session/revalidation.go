@@ -44,13 +44,16 @@ func (r Revalidation) due(now time.Time, g oidc.Grant) time.Time {
 	return now.Add(life)
 }
 
-// schedule fills in when s is asked about, from when that is due. The
-// moment ahead of time is another for each session, between 70 and 90 % of the
+// schedule fills in when s is asked about, from when that was due at its sealing;
+// Every may have become shorter since. The moment ahead of time is another for each session, between 70 and 90 % of the
 // way, so that those who came together in the morning do not all ask at once.
 func (r Revalidation) schedule(s *Session) {
-	if s.Due.IsZero() || r.Via == ViaNothing {
+	if s.Due.IsZero() || r.Via == ViaNothing || r.Every <= 0 {
 		s.Due, s.Renew, s.Lapses = time.Time{}, time.Time{}, time.Time{}
 		return
+	}
+	if latest := s.Checked.Add(r.Every); latest.Before(s.Due) {
+		s.Due = latest
 	}
 	const span = 1 << 16
 	part := time.Duration(binary.BigEndian.Uint16(s.ID[len(s.ID)-2:]))

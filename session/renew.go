@@ -305,7 +305,7 @@ func (q *question) keep(ctx context.Context, k known, answer oidc.Grant, checked
 func (q *question) replace(ctx context.Context, k known, answer oidc.Grant, checked time.Time) (Session, error) {
 	v, ahead := q.v, q.v.Store.Ahead()
 	s := k.session.shifted(ahead)
-	s.Identity = answer.Identity
+	s.Identity, answer.Expires = answer.Identity, shift(answer.Expires, ahead)
 	if !checked.IsZero() {
 		checked = checked.Add(ahead).Truncate(time.Millisecond)
 		s.Seen, s.Checked, s.Due = checked, checked, v.Revalidation.due(checked, answer)

@@ -163,9 +163,7 @@ func (v *Vault) listing(id ID, r Record) Listing {
 	}
 	ahead := v.Store.Ahead()
 	for _, t := range []*time.Time{&l.Created, &l.Seen, &l.Ends} {
-		if !t.IsZero() {
-			*t = t.Add(-ahead)
-		}
+		*t = shift(*t, -ahead)
 	}
 	return l
 }

@@ -70,9 +70,15 @@ func (s Session) shifted(by time.Duration) Session {
 		return s
 	}
 	for _, t := range []*time.Time{&s.Created, &s.Seen, &s.Ends, &s.Checked, &s.Renew, &s.Due, &s.Lapses} {
-		if !t.IsZero() {
-			*t = t.Add(by)
-		}
+		*t = shift(*t, by)
 	}
 	return s
+}
+
+// shift is t moved, unless it is zero.
+func shift(t time.Time, by time.Duration) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(by)
 }

@@ -64,6 +64,7 @@ type Login struct {
 func (v *Vault) Create(ctx context.Context, now time.Time, l Login) (Token, Session, error) {
 	token, ahead := NewToken(), v.Store.Ahead()
 	now = now.Add(ahead).Truncate(time.Millisecond) // the precision of a Store
+	l.Grant.Expires = shift(l.Grant.Expires, ahead)
 	s := Session{
 		ID: token.ID(), App: l.App, Identity: l.Grant.Identity,
 		Created: now, Seen: now, Ends: now.Add(v.Absolute), Idle: v.Idle,
@@ -193,7 +194,9 @@ func (v *Vault) openTokens(t Token, r Record) (oidc.Grant, error) {
 	if err != nil {
 		return oidc.Grant{}, notFoundIfForged(err)
 	}
-	return decodeTokens(plain)
+	g, err := decodeTokens(plain)
+	g.Expires = shift(g.Expires, -v.Store.Ahead())
+	return g, err
 }
 
 // Ping returns nil when the store answers.

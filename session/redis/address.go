@@ -16,47 +16,77 @@ import (
 	"github.com/countersign/countersign/oidc"
 )
 
+// shape is how many servers there are, and how they are found.
+type shape uint8
+
+const (
+	standalone shape = iota
+	sentinel
+	cluster
+)
+
 // address is where a Redis is, and as whom to speak to it.
 type address struct {
-	network, addr string
-	tls           *tls.Config // nil for none
-	db            int
-	username      string
-	password      oidc.Secret
+	shape    shape
+	network  string
+	addrs    []string    // of the server, of the sentinels, or of nodes of the cluster
+	master   string      // what the sentinels call it
+	tls      *tls.Config // nil for none
+	db       int
+	username string
+	password oidc.Secret
 }
 
-// parseAddress reads redis://, rediss:// and unix:// addresses. Its errors hold
-// nothing of an address, since a password may stand anywhere in a mistyped one.
+// schemes are the beginnings of addresses, and which port each means when there
+// is none.
+var schemes = map[string]struct {
+	shape shape
+	tls   bool
+	port  string
+}{
+	"redis":           {standalone, false, "6379"},
+	"rediss":          {standalone, true, "6379"},
+	"redis+sentinel":  {sentinel, false, "26379"},
+	"rediss+sentinel": {sentinel, true, "26379"},
+	"redis+cluster":   {cluster, false, "6379"},
+	"rediss+cluster":  {cluster, true, "6379"},
+	"unix":            {},
+}
+
+var errScheme = errors.New("url: want redis://, rediss:// or unix://, or redis+sentinel:// or redis+cluster://")
+
+// parseAddress reads an address. Its errors hold nothing of one, since a password
+// may stand anywhere in a mistyped address.
 func parseAddress(s string) (address, error) {
-	u, err := url.Parse(s)
+	u, hosts, err := parseURL(s)
 	if err != nil {
-		return address{}, errors.New("url: not a valid address")
+		return address{}, err
+	}
+	scheme, known := schemes[u.Scheme]
+	if !known {
+		return address{}, errScheme
 	}
 	password, _ := u.User.Password()
-	a := address{network: "tcp", username: u.User.Username(), password: oidc.Secret(password)}
-	db := strings.TrimPrefix(u.Path, "/")
-	switch u.Scheme {
-	case "redis", "rediss":
-		if u.Hostname() == "" {
-			return address{}, errors.New("url: host is missing")
-		}
-		a.addr = net.JoinHostPort(u.Hostname(), orElse(u.Port(), "6379"))
-	case "unix":
+	a := address{shape: scheme.shape, network: "tcp", username: u.User.Username(), password: oidc.Secret(password)}
+	db, query := strings.TrimPrefix(u.Path, "/"), u.Query()
+	if u.Scheme == "unix" {
 		if u.Host != "" || u.Path == "" {
 			return address{}, errors.New("url: want unix:///path/to/socket")
 		}
-		a.network, a.addr, db = "unix", u.Path, u.Query().Get("db")
-	case "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster":
-		return address{}, fmt.Errorf("url: %s:// is not supported yet", u.Scheme)
-	default:
-		return address{}, errors.New("url: want redis://, rediss:// or unix://")
-	}
-	if u.Scheme == "rediss" {
-		a.tls = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
-	}
-	query := u.Query()
-	if u.Scheme == "unix" {
+		a.network, a.addrs, db = "unix", []string{u.Path}, query.Get("db")
 		query.Del("db")
+	} else if a.addrs, err = parseHosts(hosts, scheme.port); err != nil {
+		return address{}, err
+	}
+	if scheme.tls {
+		// Whoever dials takes the name of the server from its address.
+		a.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if a.shape == sentinel {
+		if a.master = query.Get("master"); a.master == "" {
+			return address{}, errors.New("url: want ?master= with the name that the sentinels know")
+		}
+		query.Del("master")
 	}
 	if len(query) > 0 || u.Fragment != "" {
 		return address{}, errors.New("url: has parameters that are not supported")
@@ -64,7 +94,48 @@ func parseAddress(s string) (address, error) {
 	if a.db, err = strconv.Atoi(orElse(db, "0")); err != nil || a.db < 0 {
 		return address{}, errors.New("url: database is not a number")
 	}
+	switch {
+	case a.shape == standalone && len(a.addrs) > 1:
+		return address{}, errors.New("url: several hosts want redis+sentinel:// or redis+cluster://")
+	case a.shape == cluster && a.db != 0:
+		return address{}, errors.New("url: a cluster has database 0 only")
+	}
 	return a, nil
+}
+
+// parseURL parses an address of several hosts, as [url.Parse] does one, and
+// returns them apart.
+func parseURL(s string) (u *url.URL, hosts []string, err error) {
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		return nil, nil, errScheme
+	}
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		end = i
+	}
+	at := strings.LastIndexByte(rest[:end], '@') + 1
+	hosts = strings.Split(rest[at:end], ",")
+	if u, err = url.Parse(scheme + "://" + rest[:at] + hosts[0] + rest[end:]); err != nil {
+		return nil, nil, errors.New("url: not a valid address")
+	}
+	return u, hosts, nil
+}
+
+// parseHosts returns the addresses of hosts, with a port each.
+func parseHosts(hosts []string, port string) ([]string, error) {
+	addrs := make([]string, len(hosts))
+	for i, host := range hosts {
+		u, err := url.Parse("redis://" + host)
+		if err != nil || u.Host != host {
+			return nil, errors.New("url: not a valid address")
+		}
+		if u.Hostname() == "" {
+			return nil, errors.New("url: host is missing")
+		}
+		addrs[i] = net.JoinHostPort(u.Hostname(), orElse(u.Port(), port))
+	}
+	return addrs, nil
 }
 
 func orElse(s, otherwise string) string {
@@ -95,14 +166,34 @@ func readPassword(name string) (oidc.Secret, error) {
 	return oidc.Secret(data), nil
 }
 
-// credentials returns what a new connection signs in with. A password file is
-// read each time, so that a changed password needs no restart.
-func (o Options) credentials(a address) func(context.Context) (username, password string, err error) {
-	return func(context.Context) (string, string, error) {
-		if o.PasswordFile == "" {
-			return a.username, a.password.Reveal(), nil
-		}
-		password, err := readPassword(o.PasswordFile)
-		return a.username, password.Reveal(), err
+// credentials is a user, and a password or the file that it is read from each
+// time it is needed, so that a changed password needs no restart.
+type credentials struct {
+	username string
+	password oidc.Secret
+	file     string
+}
+
+// get returns what a new connection signs in with.
+func (c credentials) get(context.Context) (username, password string, err error) {
+	if c.file == "" {
+		return c.username, c.password.Reveal(), nil
 	}
+	read, err := readPassword(c.file)
+	return c.username, read.Reveal(), err
+}
+
+// check returns an error for credentials that can never work.
+func (c credentials) check() error {
+	if c.file != "" {
+		if c.password != "" {
+			return errors.New("password: given twice")
+		}
+		_, err := readPassword(c.file)
+		return err
+	}
+	if c.username != "" && c.password == "" {
+		return errors.New("password: is missing, and without one the user would not be asked for")
+	}
+	return nil
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/countersign/countersign/oidc"
 	"github.com/countersign/countersign/session"
@@ -19,8 +18,16 @@ import (
 
 // Options say which Redis, and how long to wait for it. Only URL is needed.
 type Options struct {
-	// URL is redis://, rediss:// (with TLS) or unix://, with a database number as
-	// path (as ?db= with unix), and a user and password if need be.
+	// URL says where Redis is, each host with a port if need be, with a database
+	// number as path, and with a user and password if need be:
+	//
+	//	redis://host/0                     one server
+	//	unix:///path/to/socket?db=0        one server on this machine
+	//	redis+sentinel://h1,h2,h3/0?master=name
+	//	redis+cluster://h1,h2,h3           some of its nodes; has no other database
+	//
+	// With rediss instead of redis, all connections have TLS, those to the
+	// sentinels included.
 	URL string
 
 	// Username, Password and the content of PasswordFile are used instead of those
@@ -30,10 +37,18 @@ type Options struct {
 	Password     oidc.Secret
 	PasswordFile string
 
+	// SentinelUsername, SentinelPassword and the content of SentinelPasswordFile,
+	// read as often, are for the sentinels in URL: they have users of their own.
+	// Without a password, none is asked for.
+	SentinelUsername     string
+	SentinelPassword     oidc.Secret
+	SentinelPasswordFile string
+
 	// Prefix is what every key starts with; empty means "countersign:".
 	Prefix string
 
-	// TLS is used with rediss://; nil means the system's authorities.
+	// TLS is used with rediss: authorities, a client certificate, and a name of the
+	// servers that is not in their addresses. Nil means the system's authorities.
 	TLS *tls.Config
 
 	// Timeout is how long one operation may take, waiting for a connection, a
@@ -45,7 +60,6 @@ type Options struct {
 const (
 	defaultPrefix  = "countersign:"
 	defaultTimeout = 250 * time.Millisecond
-	minIdleConns   = 4
 )
 
 // Store is a [session.Store] on Redis. Its errors, but for those of package
@@ -69,34 +83,21 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session store: %w", err)
 	}
-	timeout := o.Timeout
-	if timeout <= 0 {
-		timeout = defaultTimeout
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
 	}
-	silence := timeout * 2 / 5
-	client := redis.NewClient(&redis.Options{
-		Network: a.network, Addr: a.addr, DB: a.db, TLSConfig: a.tls,
-		CredentialsProviderContext: o.credentials(a),
-
-		// The caller's deadline counts, not only the ones below.
-		ContextTimeoutEnabled: true,
-		DialTimeout:           2 * timeout, ReadTimeout: silence, WriteTimeout: silence, PoolTimeout: silence,
-
-		// A write whose answer is lost may have been done: to repeat it would make
-		// the winner of a claim lose. What may be done twice is repeated by twice.
-		MaxRetries: -1, DialerRetries: 1,
-		MinIdleConns: minIdleConns,
-
-		// Nothing here needs RESP3, whose pushes are looked for at each command. The
-		// rest spares commands that an ACL would have to allow.
-		Protocol: 2, DisableIdentity: true, PipelinePoolSize: -1,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
-	prefix := o.Prefix
-	if prefix == "" {
-		prefix = defaultPrefix
+	prefix := orElse(o.Prefix, defaultPrefix)
+	s := &Store{prefix: prefix, channel: prefix + "changes", timeout: o.Timeout}
+	switch a.shape {
+	case sentinel:
+		s.client = redis.NewFailoverClient(o.failover(a))
+	case cluster:
+		s.cluster = redis.NewClusterClient(o.cluster(a))
+		s.client = s.cluster
+	default:
+		s.client = redis.NewClient(o.single(a))
 	}
-	return &Store{client: client, prefix: prefix, channel: prefix + "changes", timeout: timeout}, nil
+	return s, nil
 }
 
 // The client would write what it meets to the standard error, beside returning it.
@@ -111,28 +112,25 @@ func (o Options) address() (address, error) {
 	if err != nil {
 		return address{}, err
 	}
-	if a.password != "" && (o.Password != "" || o.PasswordFile != "") || o.Password != "" && o.PasswordFile != "" {
+	if a.password != "" && o.Password != "" {
 		return address{}, errors.New("password: given twice")
 	}
-	if o.Username != "" {
-		a.username = o.Username
-	}
+	a.username = orElse(o.Username, a.username)
 	if o.Password != "" {
 		a.password = o.Password
 	}
-	if o.PasswordFile != "" {
-		if a.password, err = readPassword(o.PasswordFile); err != nil {
-			return address{}, err
-		}
+	if err := (credentials{a.username, a.password, o.PasswordFile}).check(); err != nil {
+		return address{}, err
 	}
-	if a.username != "" && a.password == "" {
-		return address{}, errors.New("password: is missing, and without one the user would not be asked for")
+	guards := credentials{o.SentinelUsername, o.SentinelPassword, o.SentinelPasswordFile}
+	if a.shape != sentinel && guards != (credentials{}) {
+		return address{}, errors.New("sentinel password: there are no sentinels")
+	}
+	if err := guards.check(); err != nil {
+		return address{}, fmt.Errorf("sentinel %w", err)
 	}
 	if a.tls != nil && o.TLS != nil {
-		name := a.tls.ServerName
-		if a.tls = o.TLS.Clone(); a.tls.ServerName == "" {
-			a.tls.ServerName = name
-		}
+		a.tls = o.TLS.Clone()
 	}
 	return a, nil
 }
@@ -179,6 +177,9 @@ func (s *Store) once(ctx context.Context, operation string, do func(context.Cont
 		done(unknown) // the caller was in a hurry
 	default:
 		done(sick)
+		if s.cluster != nil {
+			s.cluster.ReloadState(ctx) // another node may have taken over
+		}
 	}
 	switch {
 	case err == nil:

@@ -68,6 +68,7 @@ type watch struct {
 	mu   sync.Mutex
 	ears map[*redis.Client]*ear // guarded by mu
 	told time.Time              // the last moment that was told; guarded by mu
+	lost bool                   // since then, something may have been missed; guarded by mu
 }
 
 // ear is the subscription at one node.
@@ -145,7 +146,7 @@ func (w *watch) subscribe(ctx context.Context, node *redis.Client, e *ear) {
 		}
 	}
 	w.mu.Lock()
-	w.watcher.Lost()
+	w.lost = true
 	w.mu.Unlock()
 
 	b := &beats{node: node, channel: own, sent: map[uint64]time.Time{}}
@@ -193,7 +194,9 @@ func (w *watch) receive(m any, b *beats, e *ear) bool {
 	return true
 }
 
-// tell tells until when all has been heard, at every node. The caller holds mu.
+// tell tells until when all has been heard, at every node, and before that if
+// some of it may have been missed: a watch that begins at three nodes has lost
+// once. Until then nothing is believed anyway. The caller holds mu.
 func (w *watch) tell() {
 	var first time.Time
 	for _, e := range w.ears {
@@ -204,10 +207,14 @@ func (w *watch) tell() {
 			first = e.heard
 		}
 	}
-	if first.After(w.told) {
-		w.told = first
-		w.watcher.Heard(first)
+	if !first.After(w.told) {
+		return
 	}
+	if w.lost {
+		w.watcher.Lost()
+	}
+	w.told, w.lost = first, false
+	w.watcher.Heard(first)
 }
 
 // beats are the heartbeats of one subscription.

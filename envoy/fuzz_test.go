@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign/countersign/authz"
+	"github.com/countersign/countersign/envoy"
 )
 
 // FuzzCheck feeds messages, as they come over the wire, to a Checker that repeats
@@ -46,6 +47,9 @@ func FuzzCheck(f *testing.F) {
 			return d
 		})
 		out := check(t, s, in)
+		if _, err := envoy.Read(in); err == nil && d.Outcome == authz.Allow {
+			encodesAlike(t, d, out)
+		}
 		if allows(out) && d.Outcome != authz.Allow {
 			t.Errorf("allowed, but the decision was %v", d.Outcome)
 		}

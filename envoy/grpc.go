@@ -33,10 +33,17 @@ const (
 	connectionGrace = 30 * time.Second
 )
 
+// streamWorkers is how many goroutines answer call after call, so that their
+// stacks need not grow each time; what comes beyond them gets one of its own. With
+// 32 of them a check costs 8 % less CPU, with 128 nothing less: each collection
+// shrinks all the stacks, and every one grows again.
+const streamWorkers = 32
+
 // NewServer returns a gRPC server on which s answers, beside the gRPC health
 // service. Health begins as NOT_SERVING. Options come after those of the house
-// and override them; credentials are among what they must bring, if any. Stream
-// workers are not: with 128 of them a check cost 60.9 µs of CPU, without them 60.3 µs.
+// and override them; credentials are among what they must bring, if any. An
+// interceptor sees that there is a check, but neither the CheckRequest nor the
+// CheckResponse: see [Server.Check] for both.
 func NewServer(s *Server, options ...grpc.ServerOption) (*grpc.Server, *Health) {
 	house := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
@@ -50,30 +57,71 @@ func NewServer(s *Server, options ...grpc.ServerOption) (*grpc.Server, *Health) 
 			Time: time.Minute, Timeout: 20 * time.Second,
 		}),
 		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ChainUnaryInterceptor(s.recoverUnary),
 		grpc.ChainStreamInterceptor(s.recoverStream),
 	}
 	g := grpc.NewServer(append(house, options...)...)
-	authv3.RegisterAuthorizationServer(g, s)
+	g.RegisterService(s.service(), s)
 	h := &Health{health.NewServer()}
 	h.Set(false)
 	healthv1.RegisterHealthServer(g, h.server)
 	return g, h
 }
 
-// codec is that of protobuf, but for a CheckRequest that cannot be decoded: it
+// service is Authorization as it is generated, except that it reads a [message]
+// and writes an allow as [encoded].
+func (s *Server) service() *grpc.ServiceDesc {
+	d := authv3.Authorization_ServiceDesc
+	d.Methods = []grpc.MethodDesc{{MethodName: "Check", Handler: s.handleCheck}}
+	return &d
+}
+
+func (s *Server) handleCheck(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // the order of gRPC
+	in := new(message)
+	if err := decode(in); err != nil {
+		return nil, err
+	}
+	info := &grpc.UnaryServerInfo{Server: srv, FullMethod: authv3.Authorization_Check_FullMethodName}
+	return intercept(ctx, in, info, func(ctx context.Context, _ any) (any, error) {
+		req, err := in.request()
+		d := s.check(ctx, req, err)
+		if d.Outcome == authz.Allow {
+			if out, err := encodeAllowed(d); err == nil {
+				return out, nil
+			}
+		}
+		return s.write(ctx, req, d), nil
+	})
+}
+
+// codec is that of protobuf, but for a check: a message that cannot be decoded
 // becomes one that says nothing about a request. grpc-go would answer it with a
 // gRPC error before any handler is asked, and where failure_mode_allow is set
 // the request would go on. A path with a byte that is not UTF-8 is enough.
 type codec struct{ encoding.CodecV2 }
 
-func (c codec) Unmarshal(data mem.BufferSlice, into any) error {
-	err := c.CodecV2.Unmarshal(data, into)
-	if in, ok := into.(*authv3.CheckRequest); ok && err != nil {
-		in.Reset()
-		return nil //nolint:nilerr // the message that is left is refused
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if out, ok := v.(encoded); ok {
+		return mem.BufferSlice{mem.SliceBuffer(out)}, nil
 	}
-	return err
+	return c.CodecV2.Marshal(v)
+}
+
+func (c codec) Unmarshal(data mem.BufferSlice, into any) error {
+	m, ok := into.(*message)
+	if !ok {
+		return c.CodecV2.Unmarshal(data, into)
+	}
+	if m.readCheck(text(data)) {
+		return nil
+	}
+	*m = message{}
+	in := new(authv3.CheckRequest)
+	if c.CodecV2.Unmarshal(data, in) == nil {
+		m.take(in)
+	}
+	return nil // the message that is left is refused
 }
 
 // recoverUnary keeps a panic of another interceptor or service to its call. A

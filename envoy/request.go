@@ -1,9 +1,7 @@
 package envoy
 
 import (
-	"cmp"
 	"errors"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -25,18 +23,15 @@ func readRequest(in *authv3.CheckRequest) (authz.Request, error) {
 	if http == nil {
 		return authz.Request{}, errNotHTTP // also a check of Envoy's network filter
 	}
-	path, query, _ := strings.Cut(http.GetPath(), "?") // http.query is never filled
+	return newRequest(http.GetMethod(), http.GetScheme(), http.GetHost(), http.GetPath(), readHeader(http))
+}
+
+func newRequest(method, scheme, host, target string, header authz.Header) (authz.Request, error) {
+	path, query, _ := strings.Cut(target, "?") // http.query is never filled
 	if path == "" {
 		return authz.Request{}, errNoPath // CONNECT, CVE-2026-73547
 	}
-	return authz.Request{
-		Method: http.GetMethod(),
-		Scheme: http.GetScheme(),
-		Host:   http.GetHost(),
-		Path:   path,
-		Query:  query,
-		Header: readHeader(http),
-	}, nil
+	return authz.Request{Method: method, Scheme: scheme, Host: host, Path: path, Query: query, Header: header}, nil
 }
 
 // readHeader prefers header_map, which keeps lines apart (encode_raw_headers).
@@ -56,12 +51,7 @@ func readMap(headers map[string]string) authz.Header {
 	for name, value := range headers {
 		h = append(h, authz.Field{Name: lower(name), Value: value})
 	}
-	slices.SortFunc(h, func(a, b authz.Field) int {
-		if c := cmp.Compare(a.Name, b.Name); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.Value, b.Value)
-	})
+	sortFields(h)
 	return h
 }
 

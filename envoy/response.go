@@ -179,8 +179,8 @@ func (l *headerList) put(name, value string, appends *wrapperspb.BoolValue, acti
 // isLine reports whether a value stays on its line, and can be encoded in a
 // protobuf string: one that cannot would fail the whole response.
 func isLine(value string) bool {
-	for i := range len(value) {
-		if c := value[i]; c == '\r' || c == '\n' || c == 0 {
+	for _, c := range [...]byte{'\r', '\n', 0} {
+		if strings.IndexByte(value, c) >= 0 { // faster than a loop, and a token is long
 			return false
 		}
 	}
@@ -191,9 +191,17 @@ func isLine(value string) bool {
 // is none.
 func isToken(name string) bool {
 	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
+		if !tokenBytes[name[i]] {
 			return false
 		}
 	}
 	return name != ""
 }
+
+// tokenBytes are those of a token.
+var tokenBytes = func() (table [256]bool) {
+	for c := '!'; c < 0x7f; c++ {
+		table[c] = !strings.ContainsRune("\"(),/:;<=>?@[\\]{}", c)
+	}
+	return table
+}()

@@ -42,17 +42,22 @@ var (
 )
 
 // Check answers in. Its error is always nil.
-func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (out *authv3.CheckResponse, _ error) {
+func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	req, err := readRequest(in)
+	return s.write(ctx, req, s.check(ctx, req, err)), nil
+}
+
+// check decides about a request, or about a message that holds none.
+func (s *Server) check(ctx context.Context, req authz.Request, unread error) (d authz.Decision) {
 	defer func() {
 		if v := recover(); v != nil {
-			out = s.write(ctx, authz.Request{}, s.recovered(ctx, v))
+			d = s.recovered(ctx, v)
 		}
 	}()
-	req, err := readRequest(in)
-	if err != nil {
-		return s.refuse(ctx, err), nil
+	if unread != nil {
+		return s.refuse(ctx, unread)
 	}
-	return s.write(ctx, req, s.decide(ctx, req)), nil
+	return s.decide(ctx, req)
 }
 
 // Wait returns when no check is running any more, or with ctx. A check can
@@ -77,14 +82,14 @@ const waitPoll = 10 * time.Millisecond
 // refuse answers a message that says nothing about a request. The Checker is
 // asked about the zero Request, which is malformed, so that the answer is logged
 // and counted where all are.
-func (s *Server) refuse(ctx context.Context, cause error) *authv3.CheckResponse {
+func (s *Server) refuse(ctx context.Context, cause error) authz.Decision {
 	d := s.decide(ctx, authz.Request{})
 	if d.Outcome == authz.Allow {
 		d = authz.Failed(authz.Malformed, cause)
 	}
 	d.Cause = cause
 	s.log(ctx, slog.LevelDebug, "message says nothing about a request", d)
-	return s.write(ctx, authz.Request{}, d)
+	return d
 }
 
 // write turns d into a response, or into a failure if it cannot be written.

@@ -51,8 +51,17 @@ func identityHeaders(apps []*App) []string {
 
 // canonicalName folds the spellings of a header name that upstreams read as one
 // (CVE-2025-64484, CVE-2026-33433): lower case, and "-" for whatever is no letter
-// or digit, as CGI variables have it.
+// or digit, as CGI variables have it. Nearly every name is canonical already.
 func canonicalName(name string) string {
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return folded(name)
+		}
+	}
+	return name
+}
+
+func folded(name string) string {
 	return strings.Map(func(c rune) rune {
 		switch {
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':

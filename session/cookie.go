@@ -46,6 +46,7 @@ type Cookie struct {
 	Name, Value string
 
 	text    string // the pair as it stood in the header
+	ours    bool   // its name is taken by Countersign
 	dubious bool   // it may be a part of another cookie's value
 }
 
@@ -67,9 +68,10 @@ func ReadCookies(lines []string, browser bool) []Cookie {
 			pair = strings.Trim(pair, " \t")
 			name, value, _ := strings.Cut(pair, "=")
 			if name != "" || value != "" {
+				name = strings.TrimRight(name, " \t")
 				cookies = append(cookies, Cookie{
-					Name: strings.TrimRight(name, " \t"), Value: strings.TrimLeft(value, " \t"),
-					text: pair, dubious: browser && behindComma,
+					Name: name, Value: strings.TrimLeft(value, " \t"),
+					text: pair, ours: ours(name), dubious: browser && behindComma,
 				})
 			}
 			line, behindComma = rest, comma
@@ -108,7 +110,7 @@ func ours(name string) bool {
 // HasOurs reports whether any cookie is ours.
 func HasOurs(cookies []Cookie) bool {
 	for _, c := range cookies {
-		if ours(c.Name) {
+		if c.ours {
 			return true
 		}
 	}
@@ -120,7 +122,7 @@ func HasOurs(cookies []Cookie) bool {
 func WithoutOurs(cookies []Cookie, keep string) string {
 	var b strings.Builder
 	for _, c := range cookies {
-		if ours(c.Name) && c.Name != keep {
+		if c.ours && c.Name != keep {
 			continue
 		}
 		if b.Len() > 0 {

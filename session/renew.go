@@ -127,8 +127,8 @@ func (q *question) put(ctx context.Context) (Session, error) {
 	var pause time.Duration
 	defer func() { q.unlock(ctx, pause) }()
 	known, err := q.read(asking)
-	if err != nil || known.session.Version != q.asked.Version && !known.session.Renews(q.now()) {
-		return known.session, err // it was renewed meanwhile
+	if err != nil || q.renewed(known.session) {
+		return known.session, err
 	}
 	latest, report := q.ask(ctx, asking, known)
 	report.Session, report.Subject, report.Provider = q.asked.ID, known.grant.Subject, q.provider.Name()
@@ -151,7 +151,7 @@ func (q *question) lock(ctx context.Context) (latest Session, done bool, err err
 			return Session{}, false, err
 		}
 		latest, err := q.v.read(ctx, q.token, q.asked.ID)
-		if err != nil || latest.Version != q.asked.Version {
+		if err != nil || q.renewed(latest) {
 			return latest, true, err
 		}
 		select {
@@ -160,6 +160,13 @@ func (q *question) lock(ctx context.Context) (latest Session, done bool, err err
 			return Session{}, false, errElsewhere
 		}
 	}
+}
+
+// renewed reports whether somebody else had the answer meanwhile, of which latest
+// is the result. A new version alone does not say so: the session may have been
+// sealed anew, or got new tokens without being vouched for.
+func (q *question) renewed(latest Session) bool {
+	return latest.Version != q.asked.Version && !latest.Renews(q.now())
 }
 
 // unlock lets others ask, after a pause. If it fails, the lock ends by itself.

@@ -235,7 +235,8 @@ func (q *question) ask(ctx, asking context.Context, k known) (Session, Renewal) 
 }
 
 // call asks in the way that is configured. An access token that has ended proves
-// nothing: where it can be refreshed, that is the question.
+// nothing, by our clock or by the provider's, which may not have said when it
+// ends: where it can be refreshed, that is the question.
 func (q *question) call(ctx context.Context, g oidc.Grant) (oidc.Grant, error) {
 	via := q.v.Revalidation.Via
 	if g.Refresh != "" && !g.Expires.IsZero() && !q.now().Before(g.Expires) {
@@ -245,7 +246,11 @@ func (q *question) call(ctx context.Context, g oidc.Grant) (oidc.Grant, error) {
 	case ViaRefresh:
 		return q.provider.Refresh(ctx, g)
 	case ViaUserinfo:
-		return q.provider.Userinfo(ctx, g)
+		answer, err := q.provider.Userinfo(ctx, g)
+		if errors.Is(err, oidc.ErrEnded) && g.Refresh != "" {
+			return q.provider.Refresh(ctx, g)
+		}
+		return answer, err
 	case ViaIntrospection:
 		return q.provider.Introspect(ctx, g)
 	}

@@ -31,6 +31,7 @@ type flights struct {
 // flight is one question. session and err are set before done is closed.
 type flight struct {
 	done    chan struct{}
+	pause   time.Duration // after no answer, here and on every other replica
 	session Session
 	err     error
 
@@ -55,6 +56,7 @@ func (f *flights) join(now time.Time, id ID) (one *flight, mine bool) {
 	if last != nil {
 		one.failures = last.failures
 	}
+	one.pause = pauseAfter(one.failures)
 	if f.all == nil {
 		f.all = map[ID]*flight{}
 	}
@@ -63,15 +65,14 @@ func (f *flights) join(now time.Time, id ID) (one *flight, mine bool) {
 	return one, true
 }
 
-// land ends a flight. One without an answer stays there for a pause, which pause
-// returns.
+// land ends a flight. One without an answer stays there for its pause.
 func (f *flights) land(now time.Time, id ID, one *flight, s Session, err error) {
 	f.mu.Lock()
 	one.session, one.err = s, err
 	if err == nil || errors.Is(err, ErrNotFound) {
 		delete(f.all, id)
 	} else {
-		one.until = now.Add(one.pause())
+		one.until = now.Add(one.pause)
 		one.failures++
 	}
 	f.mu.Unlock()
@@ -79,11 +80,11 @@ func (f *flights) land(now time.Time, id ID, one *flight, s Session, err error) 
 	f.running.Add(-1)
 }
 
-// pause is how long nobody asks again after no answer, spread by a half, so that
-// a provider that comes back is not met by everybody at once.
-func (one *flight) pause() time.Duration {
+// pauseAfter is how long nobody asks again after no answer, spread by a half, so
+// that a provider that comes back is not met by everybody at once.
+func pauseAfter(failures int) time.Duration {
 	pause := shortPause
-	if one.failures > 0 {
+	if failures > 0 {
 		pause = longPause
 	}
 	return pause + rand.N(pause/2)

@@ -81,7 +81,7 @@ func (v *Vault) fly(ctx context.Context, now time.Time, t Token, s Session, p Pr
 	if !mine {
 		return one
 	}
-	q := &question{v: v, token: t, asked: s, provider: p, began: now, since: time.Now(), pause: one.pause()}
+	q := &question{v: v, token: t, asked: s, provider: p, began: now, since: time.Now(), pause: one.pause}
 	rand.Read(q.owner[:]) // never fails since Go 1.24
 	go func() {
 		latest, err := Session{}, errPanic

@@ -20,7 +20,8 @@ cmd/countersign        -> config demo mint server
 demo                   -> config envoy envoy/envoytest oidc/oidctest server
 bench                  -> config oidc/oidctest server session
 server                 -> authz config envoy metrics mint oidc session session/redis web web/pages
-config                 -> authz mint oidc session session/redis
+config                 -> admin authz mint oidc session session/redis
+admin                  -> oidc session
 envoy                  -> authz
 envoy/envoytest        -> envoy
 web                    -> authz

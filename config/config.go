@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/authz"
@@ -34,6 +36,13 @@ type Listen struct {
 	GRPC   Address // Envoy asks here: loopback, a socket, or said to be in the clear
 	HTTP   Address // login endpoints and public keys
 	Health Address // health and metrics
+	Admin  *Admin  // nil: administrators are not answered
+}
+
+// Admin says where administrators are answered.
+type Admin struct {
+	Address   Address // loopback, a socket, or said to be in the clear
+	TokenFile string  // what they must know; it had a token, and may change
 }
 
 // Address is what net.Listen takes.
@@ -56,6 +65,9 @@ type Session struct {
 	Idle     time.Duration    // nor as long without being used; at most Absolute
 	Keys     *session.Keyring // nil: none given, to be generated; never nil with Redis
 	Redis    *redis.Options   // nil: sessions live in memory; its URL holds no password
+	Outage   time.Duration    // how long known sessions pass when Redis does not answer
+
+	Revalidation session.Revalidation // when the provider is asked again, and how
 }
 
 // Mint says how the tokens of the upstreams are signed.
@@ -110,9 +122,35 @@ func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
 	return Parse(path, data, env)
 }
 
+// LoadAdmin reads listen.admin alone from the file at path, as Load does. It is nil
+// where the file has none. What is wrong elsewhere is not looked at: sessions may
+// have to be ended by somebody who cannot read the secrets.
+func LoadAdmin(path string, getenv func(string) (string, bool)) (*Admin, error) {
+	env := Environment{Getenv: getenv}
+	data, err := env.read(path, maxBytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	d := newDecoder(path, env)
+	root, ok := d.root(data)
+	if !ok {
+		return nil, Problems(d.problems)
+	}
+	const key = "listen.admin"
+	found := decodeAdmin(root.find(key))
+	d.problems = slices.DeleteFunc(d.problems, func(p Problem) bool {
+		return p.Key != key && !strings.HasPrefix(p.Key, key+".")
+	})
+	if len(d.problems) > 0 {
+		sortProblems(d.problems)
+		return nil, Problems(d.problems)
+	}
+	return found, nil
+}
+
 // Parse reads data as the content of the file name. The error is Problems.
 func Parse(name string, data []byte, env Environment) (*Config, error) {
-	d := &decoder{file: name, env: env, asked: map[string]bool{}, failed: map[string]bool{}}
+	d := newDecoder(name, env)
 	c := d.config(data)
 	if len(d.problems) > 0 {
 		sortProblems(d.problems)
@@ -125,11 +163,7 @@ func Parse(name string, data []byte, env Environment) (*Config, error) {
 
 func (d *decoder) config(data []byte) *Config {
 	c := new(Config)
-	tree, ok := d.parse(data)
-	if !ok {
-		return c
-	}
-	root, ok := value{d: d, node: tree, at: tree.at}.object()
+	root, ok := d.root(data)
 	if !ok {
 		return c
 	}
@@ -141,6 +175,16 @@ func (d *decoder) config(data []byte) *Config {
 	c.Log = decodeLog(root.get("log"))
 	root.close()
 	return c
+}
+
+// root returns the map that a file is. It reports false, and a problem, if it is
+// something else.
+func (d *decoder) root(data []byte) (*object, bool) {
+	tree, ok := d.parse(data)
+	if !ok {
+		return nil, false
+	}
+	return value{d: d, node: tree, at: tree.at}.object()
 }
 
 func decodeLog(v value) Log {

@@ -2,11 +2,18 @@ package config_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"io"
 	"io/fs"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +28,7 @@ import (
 	"github.com/countersign/countersign/config"
 	"github.com/countersign/countersign/mint"
 	"github.com/countersign/countersign/oidc"
+	"github.com/countersign/countersign/session"
 	"github.com/countersign/countersign/session/redis"
 )
 
@@ -33,6 +41,25 @@ const mintKeys = `{"keys": [{"kty": "EC", "crv": "P-256",
 	"x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
 	"d": "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}]}`
 
+// adminToken is long enough for one, and holds the canary.
+const adminToken = canary + "-0123456789-0123456789-0123456789"
+
+// pair is a certificate and its key, in PEM.
+type pair struct{ cert, key string }
+
+var client = newPair()
+
+func newPair() pair {
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "countersign"}}
+	cert, _ := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	private, _ := x509.MarshalPKCS8PrivateKey(key)
+	return pair{
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
+	}
+}
+
 // world is the environment of the tests: some variables, some files.
 var world = config.Environment{
 	Getenv: func(name string) (string, bool) {
@@ -44,16 +71,27 @@ var world = config.Environment{
 	},
 	Open: func(path string) (io.ReadCloser, error) {
 		content, ok := map[string]string{
-			"/run/secrets/client":       canary + "\n",
-			"/run/secrets/oidc_client":  canary + "\n",
-			"/run/secrets/proconnect":   canary + "\n",
-			"/run/secrets/redis":        canary,
-			"/run/secrets/empty":        "\n",
-			"/run/secrets/large":        strings.Repeat(canary, 1<<20),
-			"/run/secrets/session-keys": sessionKeys,
-			"/run/secrets/bad-keys":     canary + "\n" + canary,
-			"/run/secrets/mint.jwks":    mintKeys,
-			"/etc/countersign/secret":   canary + "\r\n",
+			"/run/secrets/client":             canary + "\n",
+			"/run/secrets/oidc_client":        canary + "\n",
+			"/run/secrets/proconnect":         canary + "\n",
+			"/run/secrets/redis":              canary,
+			"/run/secrets/sentinel":           canary + "\n",
+			"/run/secrets/admin":              adminToken + "\n",
+			"/run/secrets/short-admin":        canary,
+			"/run/secrets/two-admins":         adminToken + "\n" + adminToken,
+			"/etc/countersign/tls/ca.pem":     client.cert,
+			"/etc/countersign/tls/client.pem": client.cert,
+			"/run/secrets/redis-client.key":   client.key,
+			"/etc/tls/ca.pem":                 client.cert,
+			"/etc/tls/client.pem":             client.cert,
+			"/etc/tls/client.key":             client.key,
+			"/etc/tls/other.key":              newPair().key,
+			"/run/secrets/empty":              "\n",
+			"/run/secrets/large":              strings.Repeat(canary, 1<<20),
+			"/run/secrets/session-keys":       sessionKeys,
+			"/run/secrets/bad-keys":           canary + "\n" + canary,
+			"/run/secrets/mint.jwks":          mintKeys,
+			"/etc/countersign/secret":         canary + "\r\n",
 		}[path]
 		if !ok {
 			return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
@@ -95,6 +133,7 @@ var equal = cmp.Options{
 	cmp.Comparer(func(a, b mint.Expression) bool { return a.String() == b.String() }),
 	cmpopts.IgnoreFields(config.Session{}, "Keys"),
 	cmpopts.IgnoreFields(config.Mint{}, "Keys"),
+	cmpopts.IgnoreFields(redis.Options{}, "TLS"),
 }
 
 func TestDefaults(t *testing.T) {
@@ -114,8 +153,11 @@ func TestDefaults(t *testing.T) {
 		Providers: []oidc.Config{{
 			Name: "keycloak", Issuer: "https://id.example.org/realms/main", ClientID: "chat", ClientSecret: canary,
 		}},
-		Session: config.Session{Absolute: 12 * time.Hour, Idle: time.Hour},
-		Mint:    config.Mint{Algorithm: mint.ES256, Lifetime: 5 * time.Minute},
+		Session: config.Session{
+			Absolute: 12 * time.Hour, Idle: time.Hour, Outage: 5 * time.Second,
+			Revalidation: session.Revalidation{Via: session.ViaRefresh, Every: 50 * time.Minute, Grace: 5 * time.Minute},
+		},
+		Mint: config.Mint{Algorithm: mint.ES256, Lifetime: 5 * time.Minute},
 		Apps: []config.App{{ProviderName: "keycloak", App: &authz.App{
 			URL: got.Apps[0].URL, Prefix: "/oauth2", Callback: "/oauth2/callback",
 			Allow: authz.Permission{Everyone: true}, Token: token,
@@ -144,6 +186,9 @@ func TestEverything(t *testing.T) {
 	if got.Session.Keys == nil || got.Mint.Keys == nil {
 		t.Error("no keys in spite of their files")
 	}
+	if tls := got.Session.Redis.TLS; tls == nil || tls.RootCAs == nil || len(tls.Certificates) != 1 || tls.ServerName != "redis.internal" {
+		t.Errorf("session.redis.tls = %+v", tls)
+	}
 	claims := map[string]mint.Expression{}
 	for name, source := range map[string]string{"email": "user.email", "scope": `"playground"`} {
 		claims[name], _ = mint.ParseExpression(source)
@@ -167,6 +212,9 @@ func TestEverything(t *testing.T) {
 			GRPC:   config.Address{Network: "tcp", Address: ":9191"},
 			HTTP:   config.Address{Network: "tcp", Address: ":4180"},
 			Health: config.Address{Network: "tcp", Address: ":9193"},
+			Admin: &config.Admin{
+				Address: config.Address{Network: "tcp", Address: ":9192"}, TokenFile: "/run/secrets/admin",
+			},
 		},
 		Providers: []oidc.Config{{
 			Name: "keycloak", Issuer: "https://id.example.org/realms/main", ClientID: "chat", ClientSecret: canary,
@@ -176,9 +224,12 @@ func TestEverything(t *testing.T) {
 			Name: "other", Issuer: "http://127.0.0.1:8080", ClientID: "chat", ClientSecret: canary,
 		}},
 		Session: config.Session{
-			Absolute: 8 * time.Hour, Idle: 30 * time.Minute,
+			Absolute: 8 * time.Hour, Idle: 30 * time.Minute, Outage: 10 * time.Second,
+			Revalidation: session.Revalidation{Via: session.ViaUserinfo, Every: 10 * time.Minute, Grace: time.Minute},
 			Redis: &redis.Options{
-				URL: "rediss://countersign@redis:6379/2", PasswordFile: "/run/secrets/redis", Prefix: "chat:",
+				URL:          "rediss+sentinel://countersign@redis-1:26380,redis-2,[::1]:26379/2?master=main",
+				PasswordFile: "/run/secrets/redis", Prefix: "chat:",
+				SentinelUsername: "watcher", SentinelPasswordFile: "/run/secrets/sentinel",
 			},
 		},
 		Mint: config.Mint{Algorithm: mint.ES256, Lifetime: 2 * time.Minute},
@@ -299,8 +350,24 @@ func mustHold(t *testing.T, c *config.Config) {
 	if c.Session.Idle <= 0 || c.Session.Idle > c.Session.Absolute {
 		t.Errorf("sessions live %s, unused %s", c.Session.Absolute, c.Session.Idle)
 	}
-	if c.Session.Redis != nil && (c.Session.Keys == nil || c.Mint.Keys == nil) {
-		t.Error("Redis without keys")
+	if r := c.Session.Redis; r != nil {
+		if c.Session.Keys == nil || c.Mint.Keys == nil {
+			t.Error("Redis without keys")
+		}
+		r := *r
+		r.PasswordFile, r.SentinelPasswordFile = readable(r.PasswordFile), readable(r.SentinelPasswordFile)
+		store, err := redis.Open(r)
+		if err != nil {
+			t.Errorf("redis.Open = %v", err)
+		} else if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if r := c.Session.Revalidation; r.Via != session.ViaNothing && (r.Every <= 0 || r.Grace < 0) {
+		t.Errorf("revalidation = %+v", r)
+	}
+	if a := c.Listen.Admin; a != nil && a.TokenFile == "" {
+		t.Error("administrators are answered without a token")
 	}
 }
 
@@ -312,4 +379,12 @@ func says(p authz.Permission) bool {
 		}
 	}
 	return p.Everyone || len(p.AnyOf) > 0
+}
+
+// readable stands for a file of the world, which the store reads itself.
+func readable(path string) string {
+	if path == "" {
+		return ""
+	}
+	return "../docs/examples/minimal.yaml"
 }

@@ -19,6 +19,10 @@ type decoder struct {
 	warnings []Problem
 }
 
+func newDecoder(file string, env Environment) *decoder {
+	return &decoder{file: file, env: env, asked: map[string]bool{}, failed: map[string]bool{}}
+}
+
 // value is what a file says for a key, if it says something.
 type value struct {
 	d    *decoder

@@ -2,7 +2,7 @@ package config
 
 // Asked returns the keys that reading data looks for, as the reference has them.
 func Asked(data []byte, env Environment) map[string]bool {
-	d := &decoder{file: "countersign.yaml", env: env, asked: map[string]bool{}, failed: map[string]bool{}}
+	d := newDecoder("countersign.yaml", env)
 	d.config(data)
 	return d.asked
 }

@@ -3,35 +3,63 @@ package config
 import (
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/countersign/countersign/admin"
 )
 
 func decodeListen(v value) Listen {
 	o, _ := v.object()
-	var l Listen
-	var places []value
-	for _, listener := range []struct {
-		name, address string
-		guarded       bool // asks for the word plaintext where others can reach it
-		to            *Address
-	}{
-		{"grpc", "127.0.0.1:9191", true, &l.GRPC},
-		{"http", "127.0.0.1:4180", false, &l.HTTP},
-		{"health", "127.0.0.1:9193", false, &l.Health},
-	} {
-		at := o.get(listener.name)
-		*listener.to = decodeListener(at, listener.address, listener.guarded)
-		places = append(places, at)
+	grpc, http, health, administration := o.get("grpc"), o.get("http"), o.get("health"), o.get("admin")
+	l := Listen{
+		GRPC:   decodeListener(grpc, "127.0.0.1:9191", true),
+		HTTP:   decodeListener(http, "127.0.0.1:4180", false),
+		Health: decodeListener(health, "127.0.0.1:9193", false),
+		Admin:  decodeAdmin(administration),
 	}
-	for i, a := range []Address{l.HTTP, l.Health} {
-		later := places[i+1]
-		if (a == l.GRPC || i == 1 && a == l.HTTP) && !strings.HasSuffix(a.Address, ":0") && !later.failed() {
-			later.fail("%s is the address of another listener", a)
+	places, addresses := []value{grpc, http, health}, []Address{l.GRPC, l.HTTP, l.Health}
+	if l.Admin != nil {
+		places, addresses = append(places, administration), append(addresses, l.Admin.Address)
+	}
+	for i, a := range addresses {
+		if slices.Contains(addresses[:i], a) && !strings.HasSuffix(a.Address, ":0") && !places[i].failed() {
+			places[i].fail("%s is the address of another listener", a)
 		}
 	}
 	o.close()
 	return l
+}
+
+// decodeAdmin returns nil where nobody is to be answered.
+func decodeAdmin(v value) *Admin {
+	o, ok := v.object()
+	address, token, said := o.get("address"), o.get("token_file"), o.get("plaintext")
+	o.close()
+	if !ok {
+		return nil
+	}
+	a := &Admin{Address: Address{"tcp", "127.0.0.1:9192"}}
+	plaintext := said.flag() || said.failed()
+	if at, ok := address.listenAddress(); ok {
+		a.Address = at
+		if !plaintext && !at.local() {
+			address.fail("%s can be reached from other machines, and whoever listens on the way reads the token: "+
+				`use 127.0.0.1 or unix:///path, or, on a network that you trust, write {address: %q, token_file: …, plaintext: true}`,
+				at, at)
+		}
+	}
+	if !token.require() {
+		return a
+	}
+	if data, path, ok := token.file(maxSecretBytes); ok {
+		a.TokenFile = path
+		if _, err := admin.ParseToken(data); err != nil {
+			token.fail("%s: %v", path, err)
+		}
+	}
+	return a
 }
 
 // decodeListener reads an address, which may stand in a map with what it

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,38 +13,74 @@ import (
 // decodeRedis returns nil where the file has no Redis.
 func decodeRedis(v value) *redis.Options {
 	o, _ := v.object()
-	address, prefix := o.get("url"), o.get("prefix")
+	at, prefix, tls := o.get("url"), o.get("prefix"), o.get("tls")
 	password, file := o.secret("password")
+	sentinel := decodeSentinel(o.get("sentinel"))
+	r := &redis.Options{
+		Prefix: prefix.textOr("countersign:"), TLS: decodeTLS(tls), PasswordFile: file,
+		SentinelUsername: sentinel.username, SentinelPassword: sentinel.password, SentinelPasswordFile: sentinel.file,
+	}
 	o.close()
 	if !v.given() {
 		return nil
 	}
-	r := &redis.Options{Prefix: prefix.textOr("countersign:"), PasswordFile: file}
 	if file == "" { // else it is read again for every connection
 		r.Password = password
 	}
 	if strings.ContainsAny(r.Prefix, "{}") {
 		prefix.fail("must have no braces: in Redis they choose the node of a cluster")
 	}
-	if !address.require() {
+	if !at.require() {
 		return r
 	}
-	if s, ok := address.text(); ok {
-		u, err := url.Parse(s)
-		if err != nil {
-			address.fail("is not a URL") // the error would quote it, with its password
-			return r
-		}
-		address.checkRedis(u)
-		address.takePassword(u, r)
+	s, ok := at.text()
+	if !ok {
+		return r
 	}
+	a, ok := splitRedis(s)
+	if !ok {
+		at.fail("is not a URL") // the error would quote it, with its password
+		return r
+	}
+	at.checkRedis(a)
+	if !a.tls() && tls.given() {
+		tls.fail("has no use without TLS: the url must begin with rediss, not redis")
+	}
+	if a.shape != "sentinel" && sentinel.given() {
+		sentinel.fail("has no use without sentinels: the url must begin with redis+sentinel:// or rediss+sentinel://")
+	}
+	at.takePassword(a, r)
 	return r
 }
 
+// sentinel is as whom to speak to the sentinels.
+type sentinel struct {
+	value
+	username string
+	password oidc.Secret // empty where it stands in a file, which is read again
+	file     string
+}
+
+func decodeSentinel(v value) sentinel {
+	o, ok := v.object()
+	s := sentinel{value: v}
+	username := o.get("username")
+	s.username = username.textOr("")
+	s.password, s.file = o.secret("password")
+	if s.file != "" {
+		s.password = ""
+	}
+	o.close()
+	if ok && !o.find("password").given() && !o.find("password_file").given() {
+		v.fail("has no password: write password_file")
+	}
+	return s
+}
+
 // takePassword moves the password from the URL to where it cannot be printed.
-func (v value) takePassword(u *url.URL, r *redis.Options) {
+func (v value) takePassword(a redisAddress, r *redis.Options) {
 	named := r.Password != "" || r.PasswordFile != ""
-	inURL, ok := u.User.Password()
+	inURL, ok := a.User.Password()
 	switch {
 	case ok && named:
 		v.fail("must not hold a password beside password and password_file")
@@ -52,37 +89,89 @@ func (v value) takePassword(u *url.URL, r *redis.Options) {
 			v.warn("holds a secret in the configuration itself: better write password_file")
 		}
 		r.Password = oidc.Secret(inURL)
-		u.User = url.User(u.User.Username())
-	case u.User != nil && !named:
+		a.User = url.User(a.User.Username())
+	case a.User != nil && !named:
 		v.fail("has a user without a password: write password_file")
 	}
-	r.URL = u.String()
+	a.Host = strings.Join(a.hosts, ",")
+	r.URL = a.String()
+}
+
+// redisAddress is where a Redis is. Its Host is the first of the hosts.
+type redisAddress struct {
+	*url.URL
+	shape string   // empty, sentinel or cluster
+	hosts []string // as they stand there, with a port each, if need be
+}
+
+// tls reports whether connections have TLS.
+func (a redisAddress) tls() bool { return strings.HasPrefix(a.Scheme, "rediss") }
+
+// splitRedis is [url.Parse] for an address that may have several hosts, which a
+// URL does not (RFC 3986 §3.2.2).
+func splitRedis(s string) (redisAddress, bool) {
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		return redisAddress{}, false
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	begin := strings.LastIndexByte(rest[:end], '@') + 1
+	a := redisAddress{hosts: strings.Split(rest[begin:end], ",")}
+	for _, host := range a.hosts {
+		if u, err := url.Parse("redis://" + host); err != nil || u.Host != host {
+			return a, false
+		}
+	}
+	u, err := url.Parse(scheme + "://" + rest[:begin] + a.hosts[0] + rest[end:])
+	if err != nil {
+		return a, false
+	}
+	a.URL = u
+	_, a.shape, _ = strings.Cut(u.Scheme, "+")
+	return a, true
 }
 
 // checkRedis reports what session/redis would refuse, at its place. No message
-// quotes u, in which a password may stand anywhere.
-func (v value) checkRedis(u *url.URL) {
-	query, database := u.Query(), strings.TrimPrefix(u.Path, "/")
-	switch u.Scheme {
+// quotes a, in which a password may stand anywhere.
+func (v value) checkRedis(a redisAddress) {
+	query, database := a.Query(), strings.TrimPrefix(a.Path, "/")
+	known := "parameters"
+	switch a.Scheme {
 	case "redis", "rediss":
-		if u.Hostname() == "" {
-			v.fail("must have a host, as in rediss://redis:6379/0")
+		if len(a.hosts) > 1 {
+			v.fail("must have one host: several are for redis+sentinel:// and redis+cluster://")
 		}
 	case "unix":
 		database = query.Get("db")
 		query.Del("db")
-		if u.Host != "" || !strings.HasPrefix(u.Path, "/") {
+		if a.Host != "" || !strings.HasPrefix(a.Path, "/") {
 			v.fail("must be unix:// and an absolute path, as in unix:///run/redis.sock")
 		}
-	case "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster":
-		v.fail("%s:// is not supported yet: only redis://, rediss:// and unix:// are", u.Scheme)
-		return
+	case "redis+sentinel", "rediss+sentinel":
+		known = "parameters but master"
+		if query.Get("master") == "" {
+			v.fail("must name the master as the sentinels do, as in rediss+sentinel://host1,host2,host3/0?master=main")
+		}
+		if len(query["master"]) == 1 {
+			query.Del("master")
+		}
+	case "redis+cluster", "rediss+cluster":
+		if strings.Trim(database, "0") != "" {
+			v.fail("must have no database but 0: a cluster has no other")
+			database = ""
+		}
 	default:
-		v.fail("must begin with redis://, rediss:// or unix://")
+		v.fail("must begin with redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, redis+cluster:// or rediss+cluster://")
 		return
 	}
-	if len(query) > 0 || u.Fragment != "" {
-		v.fail("must have no parameters and no #; write # in a password as %%23")
+	if a.Scheme != "unix" && slices.ContainsFunc(a.hosts, func(host string) bool { return host == "" || host[0] == ':' }) {
+		v.fail("must have a host, as in rediss://redis:6379/0")
+	}
+	if len(query) > 0 || a.Fragment != "" {
+		v.fail("must have no %s and no #; write # in a password as %%23", known)
 	}
 	if _, err := strconv.ParseUint(database, 10, 16); err != nil && database != "" {
 		v.fail("must name the database by its number, as in rediss://redis:6379/0")

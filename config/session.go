@@ -33,23 +33,37 @@ func decodeSession(v value) Session {
 	if s.Redis != nil && !keys.given() {
 		keys.fail("is required with session.redis, so that all replicas open what one sealed")
 	}
-	outage := o.get("store_outage")
-	if outage.duration(0, 0, time.Hour) != 0 {
-		outage.fail("needs the session cache, which is not there yet: write 0s or leave it out")
-	}
-	decodeRevalidate(o.get("revalidate"))
+	s.Outage = o.get("store_outage").duration(5*time.Second, 0, time.Hour)
+	s.Revalidation = decodeRevalidate(o.get("revalidate"))
 	o.close()
 	return s
 }
 
-// decodeRevalidate accepts what says that nothing is asked again.
-func decodeRevalidate(v value) {
-	o, ok := v.object()
-	via := o.get("via")
-	if ok && via.require() {
-		via.chooseNow("off", "refresh", "userinfo", "introspection")
-	}
+// Bounds of asking the provider again. Below the shortest, providers count it as
+// abuse; an answer older than the longest is none.
+const (
+	shortestRevalidation = time.Second
+	longestRevalidation  = 24 * time.Hour
+)
+
+func decodeRevalidate(v value) session.Revalidation {
+	o, _ := v.object()
+	via, every, grace := o.get("via"), o.get("every"), o.get("grace")
 	o.close()
+	r := session.Revalidation{
+		Via:   session.Via(via.choose("refresh", "refresh", "userinfo", "introspection", "off")),
+		Every: every.duration(50*time.Minute, shortestRevalidation, longestRevalidation),
+		Grace: grace.duration(5*time.Minute, 0, longestRevalidation),
+	}
+	if r.Via != "off" {
+		return r
+	}
+	for _, useless := range []value{every, grace} {
+		if useless.given() && !useless.failed() {
+			useless.fail("has no use with via: off, which never asks")
+		}
+	}
+	return session.Revalidation{}
 }
 
 // Bounds of a token's life: below the one, clocks that differ decide; above the

@@ -1,0 +1,88 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/config"
+)
+
+const redisKeys = "session: {keys_file: /run/secrets/session-keys, redis: {url: 'URL'}}\nmint: {keys_file: /run/secrets/mint.jwks}"
+
+func withRedis(url string) string { return fill("", "", strings.ReplaceAll(redisKeys, "URL", url)) }
+
+func TestRedisAddresses(t *testing.T) {
+	for _, tt := range []struct{ name, url string }{
+		{"one_server", "redis://redis"},
+		{"one_server_with_everything", "rediss://redis.example.org:6380/3"},
+		{"an_ip_address", "redis://[::1]:6379/0"},
+		{"a_socket", "unix:///run/redis.sock"},
+		{"a_socket_and_a_database", "unix:///run/redis.sock?db=2"},
+		{"one_sentinel", "redis+sentinel://h1/0?master=m"},
+		{"sentinels_with_ports_and_without", "rediss+sentinel://h1:1,h2,[::1]:2/1?master=m"},
+		{"a_cluster", "redis+cluster://h1,h2"},
+		{"a_cluster_with_its_only_database", "rediss+cluster://h1:7000,h2:7001/0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := parse(t, withRedis(tt.url))
+			if got := c.Session.Redis.URL; got != tt.url {
+				t.Errorf("url = %s, want %s", got, tt.url)
+			}
+		})
+	}
+}
+
+func TestAPasswordLeavesTheAddress(t *testing.T) {
+	for _, tt := range []struct{ name, url, want string }{
+		{"of_one_server", "redis://:" + canary + "@h", "redis://@h"},
+		{"of_a_user", "rediss://u:" + canary + "@h/1", "rediss://u@h/1"},
+		{"of_sentinels", "redis+sentinel://u:" + canary + "@h1:1,h2/0?master=m", "redis+sentinel://u@h1:1,h2/0?master=m"},
+		{"of_a_cluster", "redis+cluster://u:" + canary + "@h1,h2:2", "redis+cluster://u@h1,h2:2"},
+		{"with_a_comma_and_an_at", "redis://u:" + canary + ",%40@h", "redis://u@h"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := parse(t, withRedis(tt.url)).Session.Redis
+			if r.URL != tt.want || !strings.HasPrefix(r.Password.Reveal(), canary) {
+				t.Errorf("url = %s with a password of %d, want %s", r.URL, len(r.Password), tt.want)
+			}
+		})
+	}
+}
+
+func TestBadRedisAddresses(t *testing.T) {
+	const (
+		schemes = "must begin with redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, redis+cluster:// or rediss+cluster://"
+		rest    = "must have no parameters and no #; write # in a password as %23"
+		number  = "must name the database by its number, as in rediss://redis:6379/0"
+		host    = "must have a host, as in rediss://redis:6379/0"
+		master  = "must name the master as the sentinels do, as in rediss+sentinel://host1,host2,host3/0?master=main"
+	)
+	for _, tt := range []struct{ name, url, want string }{
+		{"another_scheme", "http://:" + canary + "@h", schemes},
+		{"another_shape", "redis+ring://h", schemes},
+		{"no_scheme", "h:6379," + canary, "is not a URL"},
+		{"a_socket_with_tls", "unix+sentinel:///run/redis.sock", schemes},
+		{"a_port_that_is_none", "redis://h:" + canary, "is not a URL"},
+		{"a_later_port_that_is_none", "redis+cluster://h1,h2:" + canary, "is not a URL"},
+		{"no_host", "redis:///0", host},
+		{"no_host_after_a_comma", "redis+cluster://h1,", host},
+		{"several_hosts", "redis://h1,h2", "must have one host: several are for redis+sentinel:// and redis+cluster://"},
+		{"a_database_that_is_none", "redis://h/" + canary, number},
+		{"a_parameter", "redis://h/0?" + canary + "=1", rest},
+		{"the_master_of_one_server", "redis://h/0?master=m", rest},
+		{"an_open_hash", "redis://h/0#" + canary, rest},
+		{"sentinels_of_nobody", "redis+sentinel://h1,h2/0", master},
+		{"sentinels_of_two", "redis+sentinel://h1/0?master=a&master=b", "must have no parameters but master and no #; write # in a password as %23"},
+		{"a_database_of_a_cluster", "redis+cluster://h1/1", "must have no database but 0: a cluster has no other"},
+		{"a_relative_socket", "unix://run/redis.sock", "must be unix:// and an absolute path, as in unix:///run/redis.sock"},
+		{"a_user_without_a_password", "redis://u@h", "has a user without a password: write password_file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := config.Parse("f.yaml", []byte(withRedis(tt.url)), world)
+			want := "f.yaml:3:62: session.redis.url: " + tt.want
+			if err == nil || err.Error() != want {
+				t.Errorf("Parse = %v, want %s", err, want)
+			}
+		})
+	}
+}

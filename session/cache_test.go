@@ -28,14 +28,16 @@ type hot struct {
 // with a word from the store, which comes five times a second.
 func remembered(t *testing.T, name string, test func(h hot), change ...func(*session.Vault)) {
 	t.Helper()
-	bubble(t, name, func(t *testing.T) {
-		memory := session.NewMemory()
-		h := hot{T: t, memory: memory, store: behind(memory)}
-		h.here, h.there = replica(t, h.store, change...), replica(t, memory, change...)
-		h.token, h.alice = enter(t, h.there, alice())
-		h.finds(nil)
-		h.reads(1)
-		test(h)
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			memory := session.NewMemory()
+			h := hot{T: t, memory: memory, store: behind(memory)}
+			h.here, h.there = replica(t, h.store, change...), replica(t, memory, change...)
+			h.token, h.alice = enter(t, h.there, alice())
+			h.finds(nil)
+			h.reads(1)
+			test(h)
+		})
 	})
 }
 
@@ -105,15 +107,17 @@ func TestCacheSparesTheStore(t *testing.T) {
 		h.finds(nil)
 		h.reads(0)
 	})
-	bubble(t, "not_before_it_was_heard_at_all", func(t *testing.T) {
-		store := behind(session.NewMemory())
-		v := &session.Vault{Store: store, Sealer: ring(t, oldKey), Absolute: time.Hour, Idle: time.Hour}
-		token, _ := enter(t, v, alice())
-		find(t, v, token, nil)
-		find(t, v, token, nil)
-		if n := store.count("Load"); n != 2 {
-			t.Errorf("the store was read %d times, want 2", n)
-		}
+	t.Run("not_before_it_was_heard_at_all", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := behind(session.NewMemory())
+			v := &session.Vault{Store: store, Sealer: ring(t, oldKey), Absolute: time.Hour, Idle: time.Hour}
+			token, _ := enter(t, v, alice())
+			find(t, v, token, nil)
+			find(t, v, token, nil)
+			if n := store.count("Load"); n != 2 {
+				t.Errorf("the store was read %d times, want 2", n)
+			}
+		})
 	})
 	remembered(t, "one_that_idled_out_here_is_read_again", func(h hot) {
 		h.after(50 * time.Minute)
@@ -255,7 +259,7 @@ func (h hot) held() (release func()) {
 		}
 		return err
 	})
-	h.here.Store.(*faulty).cut() // so that the session is read again
+	h.store.cut() // so that the session is read again
 	h.after(600 * time.Millisecond)
 	h.store.mend()
 	var reading sync.WaitGroup
@@ -524,18 +528,20 @@ func TestCacheReadsOnceForAll(t *testing.T) {
 }
 
 func TestCacheIsBounded(t *testing.T) {
-	bubble(t, "by_weight", func(t *testing.T) {
-		v := replica(t, session.NewMemory())
-		fat := alice()
-		fat.Claims = map[string]any{"fat": strings.Repeat("x", 1<<20)}
-		for range 40 {
-			token, _ := enter(t, v, fat)
-			find(t, v, token, nil)
-		}
-		synctest.Wait()
-		if n := v.Cached(); n == 0 || n > 16 {
-			t.Errorf("%d sessions of some 4 MB are remembered, want 16 at most in 64 MB", n)
-		}
+	t.Run("by_weight", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			v := replica(t, session.NewMemory())
+			fat := alice()
+			fat.Claims = map[string]any{"fat": strings.Repeat("x", 1<<20)}
+			for range 40 {
+				token, _ := enter(t, v, fat)
+				find(t, v, token, nil)
+			}
+			synctest.Wait()
+			if n := v.Cached(); n == 0 || n > 16 {
+				t.Errorf("%d sessions of some 4 MB are remembered, want 16 at most in 64 MB", n)
+			}
+		})
 	})
 }
 

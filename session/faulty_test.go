@@ -176,12 +176,6 @@ func (l wire) unlessCut(tell func()) {
 	}
 }
 
-// bubble is a test whose clock stands still while anybody works.
-func bubble(t *testing.T, name string, test func(t *testing.T)) {
-	t.Helper()
-	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
-}
-
 // replica returns a Vault over a store of others, as configured otherwise by
 // change. It runs until the test ends.
 func replica(t *testing.T, store session.Store, change ...func(*session.Vault)) *session.Vault {
@@ -193,9 +187,9 @@ func replica(t *testing.T, store session.Store, change ...func(*session.Vault)) 
 		c(v)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- v.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
+	var running sync.WaitGroup
+	running.Go(func() { _ = v.Run(ctx) }) // its error is about a store that went away on purpose
+	t.Cleanup(func() { cancel(); running.Wait() })
 	synctest.Wait()
 	return v
 }

@@ -2,8 +2,8 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,7 +87,9 @@ func pauseAfter(failures int) time.Duration {
 	if failures > 0 {
 		pause = longPause
 	}
-	return pause + rand.N(pause/2)
+	var chance [2]byte
+	rand.Read(chance[:]) // never fails since Go 1.24
+	return pause + part(pause/2, chance[:])
 }
 
 // sweep forgets failures of some time ago.

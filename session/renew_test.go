@@ -109,24 +109,26 @@ func (r *results) add(one session.Renewal) {
 // asking runs a test that begins at the moment when alice's session is due.
 func asking(t *testing.T, name string, test func(d due), change ...func(*session.Vault)) {
 	t.Helper()
-	bubble(t, name, func(t *testing.T) {
-		memory := session.NewMemory()
-		d := due{T: t, memory: memory, store: behind(memory), results: &results{}}
-		change = append([]func(*session.Vault){func(v *session.Vault) { v.Revalidation = byRefresh }}, change...)
-		d.here = replica(t, d.store, append(change, func(v *session.Vault) { v.OnRenewal = d.results.add })...)
-		d.replicas = []*session.Vault{d.here, replica(t, memory, change...), replica(t, memory, change...)}
-		g := alice()
-		g.Expires = time.Now().Add(5 * time.Minute)
-		d.idp = &idp{good: g.Refresh, slow: 100 * time.Millisecond}
-		d.token, d.alice = enter(t, d.here, g)
-		if !d.alice.Due.IsZero() {
-			time.Sleep(time.Until(d.alice.Due) + time.Millisecond)
-		}
-		find(t, d.here, d.token, nil)
-		test(d)
-		if err := d.here.Wait(t.Context()); err != nil {
-			t.Errorf("Wait = %v", err)
-		}
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			memory := session.NewMemory()
+			d := due{T: t, memory: memory, store: behind(memory), results: &results{}}
+			change = append([]func(*session.Vault){func(v *session.Vault) { v.Revalidation = byRefresh }}, change...)
+			d.here = replica(t, d.store, append(change, func(v *session.Vault) { v.OnRenewal = d.results.add })...)
+			d.replicas = []*session.Vault{d.here, replica(t, memory, change...), replica(t, memory, change...)}
+			g := alice()
+			g.Expires = time.Now().Add(5 * time.Minute)
+			d.idp = &idp{good: g.Refresh, slow: 100 * time.Millisecond}
+			d.token, d.alice = enter(t, d.here, g)
+			if !d.alice.Due.IsZero() {
+				time.Sleep(time.Until(d.alice.Due) + time.Millisecond)
+			}
+			find(t, d.here, d.token, nil)
+			test(d)
+			if err := d.here.Wait(t.Context()); err != nil {
+				t.Errorf("Wait = %v", err)
+			}
+		})
 	})
 }
 
@@ -482,8 +484,8 @@ func TestRenewEnds(t *testing.T) {
 		name   string
 		answer func(oidc.Grant) (oidc.Grant, error)
 	}{
-		{"when_the_provider_names_another_subject", func(g oidc.Grant) (oidc.Grant, error) { g.Identity.Subject = "bob"; return g, nil }},
-		{"when_the_provider_names_another_issuer", func(g oidc.Grant) (oidc.Grant, error) { g.Identity.Issuer += "/"; return g, nil }},
+		{"when_the_provider_names_another_subject", func(g oidc.Grant) (oidc.Grant, error) { g.Subject = "bob"; return g, nil }},
+		{"when_the_provider_names_another_issuer", func(g oidc.Grant) (oidc.Grant, error) { g.Issuer += "/"; return g, nil }},
 		{"when_the_answer_names_nobody", func(g oidc.Grant) (oidc.Grant, error) { g.Identity = oidc.Identity{}; return g, nil }},
 		{"when_the_answer_was_about_somebody_else", func(g oidc.Grant) (oidc.Grant, error) {
 			return g, fmt.Errorf("userinfo: %w", oidc.ErrSubject)
@@ -690,49 +692,53 @@ func TestRenewByOtherWays(t *testing.T) {
 		d.asks("introspection")
 		d.gone()
 	}, by(session.ViaIntrospection))
-	bubble(t, "by_userinfo_without_a_refresh_token_and_the_access_token_is_refused", func(t *testing.T) {
-		memory := session.NewMemory()
-		v := replica(t, memory, func(v *session.Vault) { v.Revalidation = byRefresh }, by(session.ViaUserinfo))
-		g := alice()
-		g.Refresh = ""
-		token, s := enter(t, v, g)
-		p := &idp{answer: func(oidc.Grant) (oidc.Grant, error) { return oidc.Grant{}, oidc.ErrEnded }}
-		if _, err := v.Renew(t.Context(), time.Now(), token, s, p); !errors.Is(err, session.ErrNotFound) {
-			t.Errorf("Renew = %v, want %v", err, session.ErrNotFound)
-		}
-		if !slices.Equal(p.asked, []string{"userinfo"}) {
-			t.Errorf("the provider was asked by %q, want userinfo", p.asked)
-		}
-		find(t, v, token, session.ErrNotFound)
+	t.Run("by_userinfo_without_a_refresh_token_and_the_access_token_is_refused", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			memory := session.NewMemory()
+			v := replica(t, memory, func(v *session.Vault) { v.Revalidation = byRefresh }, by(session.ViaUserinfo))
+			g := alice()
+			g.Refresh = ""
+			token, s := enter(t, v, g)
+			p := &idp{answer: func(oidc.Grant) (oidc.Grant, error) { return oidc.Grant{}, oidc.ErrEnded }}
+			if _, err := v.Renew(t.Context(), time.Now(), token, s, p); !errors.Is(err, session.ErrNotFound) {
+				t.Errorf("Renew = %v, want %v", err, session.ErrNotFound)
+			}
+			if !slices.Equal(p.asked, []string{"userinfo"}) {
+				t.Errorf("the provider was asked by %q, want userinfo", p.asked)
+			}
+			find(t, v, token, session.ErrNotFound)
+		})
 	})
 	asking(t, "in_no_way_at_all", func(d due) { d.fails(d.here); d.asks() },
 		func(v *session.Vault) { v.Revalidation.Via = session.ViaNothing })
 }
 
 func TestRenewIsBounded(t *testing.T) {
-	bubble(t, "ten_thousand_under_way_or_paused_in_a_process", func(t *testing.T) {
-		store := behind(session.NewMemory())
-		store.leave()
-		v := replica(t, store)
-		ask := func() error {
-			token := session.NewToken()
-			_, err := v.Renew(t.Context(), time.Now(), token, session.Session{ID: token.ID()}, &idp{})
-			return err
-		}
-		for range 10_000 {
-			if err := ask(); !errors.Is(err, errAway) {
-				t.Fatalf("Renew = %v, want %v", err, errAway)
+	t.Run("ten_thousand_under_way_or_paused_in_a_process", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := behind(session.NewMemory())
+			store.leave()
+			v := replica(t, store)
+			ask := func() error {
+				token := session.NewToken()
+				_, err := v.Renew(t.Context(), time.Now(), token, session.Session{ID: token.ID()}, &idp{})
+				return err
 			}
-		}
-		if err := ask(); err == nil || errors.Is(err, errAway) || errors.Is(err, session.ErrNotFound) {
-			t.Errorf("Renew = %v, want an error that says that there are too many", err)
-		}
-		if n := store.count("Lock"); n != 10_000 {
-			t.Errorf("the store was asked %d times, want 10,000", n)
-		}
-		time.Sleep(7500*time.Millisecond + time.Minute + time.Second) // until all of it is forgotten
-		if err := ask(); !errors.Is(err, errAway) {
-			t.Errorf("Renew = %v, want %v", err, errAway)
-		}
+			for range 10_000 {
+				if err := ask(); !errors.Is(err, errAway) {
+					t.Fatalf("Renew = %v, want %v", err, errAway)
+				}
+			}
+			if err := ask(); err == nil || errors.Is(err, errAway) || errors.Is(err, session.ErrNotFound) {
+				t.Errorf("Renew = %v, want an error that says that there are too many", err)
+			}
+			if n := store.count("Lock"); n != 10_000 {
+				t.Errorf("the store was asked %d times, want 10,000", n)
+			}
+			time.Sleep(7500*time.Millisecond + time.Minute + time.Second) // until all of it is forgotten
+			if err := ask(); !errors.Is(err, errAway) {
+				t.Errorf("Renew = %v, want %v", err, errAway)
+			}
+		})
 	})
 }

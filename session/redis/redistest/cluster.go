@@ -58,14 +58,25 @@ func StartCluster(tb testing.TB, flags ...string) *Cluster {
 	return c
 }
 
-// Slot returns the slot of a key.
-func (c *Cluster) Slot(key string) int {
-	c.tb.Helper()
-	slot, ok := c.Nodes[0].Do("CLUSTER", "KEYSLOT", key).(int64)
-	if !ok {
-		c.tb.Fatal("CLUSTER KEYSLOT answers with no number")
+// Slot returns the slot of a key: the CRC-16 (XMODEM) of its hash tag, as the
+// specification of Redis Cluster has it.
+func Slot(key string) int {
+	if _, rest, found := strings.Cut(key, "{"); found {
+		if tag, _, closed := strings.Cut(rest, "}"); closed && tag != "" {
+			key = tag
+		}
 	}
-	return int(slot)
+	var crc uint16
+	for _, b := range []byte(key) {
+		crc ^= uint16(b) << 8
+		for range 8 {
+			carry := crc&0x8000 != 0
+			if crc <<= 1; carry {
+				crc ^= 0x1021
+			}
+		}
+	}
+	return int(crc) % slots
 }
 
 // Of returns which node has a slot.

@@ -29,18 +29,18 @@ func TestTheTable(t *testing.T) {
 	}
 	t.Logf("\n%s", out.String())
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 6 {
-		t.Fatalf("%d lines, want 6", len(lines))
+	if len(lines) != 9 {
+		t.Fatalf("%d lines, want 9", len(lines))
 	}
-	for i, server := range []string{noop, countersign} {
+	for i, server := range []string{noop, hot, miss} {
 		var name string
-		var figures [6]float64
-		_, err := fmt.Sscan(lines[1+i], &name, &figures[0], &figures[1], &figures[2], &figures[3], &figures[4], &figures[5])
+		var f [7]float64
+		_, err := fmt.Sscan(lines[1+i], &name, &f[0], &f[1], &f[2], &f[3], &f[4], &f[5], &f[6])
 		if err != nil || name != server {
-			t.Errorf("line %q: want %s and six figures: %v", lines[1+i], server, err)
+			t.Errorf("line %q: want %s and seven figures: %v", lines[1+i], server, err)
 		}
 	}
-	if !strings.HasPrefix(lines[4], "goal: ") || !strings.HasPrefix(lines[5], "a check makes ") {
+	if !strings.HasPrefix(lines[5], "goal: hot ") || !strings.HasPrefix(lines[6], "goal: miss ") || !strings.HasPrefix(lines[7], "a session takes ") {
 		t.Errorf("the last lines do not say how it went:\n%s", out.String())
 	}
 	if !strings.HasPrefix(progress.String(), "round 1 of 1: ") {
@@ -57,7 +57,7 @@ func TestJSONSaysTheSame(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Servers) != 2 || r.Goal != goal || r.Requests != 200 {
+	if len(r.Servers) != 3 || r.Servers[1].Goal != goals[hot] || r.Requests != 200 || r.Weight.Redis <= 0 || r.Weight.Cached <= 0 {
 		t.Errorf("report = %+v", r)
 	}
 	for _, s := range r.Servers {

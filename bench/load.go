@@ -26,15 +26,22 @@ const (
 	assertion = "x-countersign-assertion"
 )
 
-// load asks one server, always the same.
+// load asks one server, with each of its requests in turn.
 type load struct {
 	conns    []*grpc.ClientConn
-	request  *authv3.CheckRequest
+	requests []*authv3.CheckRequest
 	asserted bool // each answer must carry a token
 }
 
-func newLoad(at where) (*load, error) {
-	l := &load{request: checkRequest(at.Cookie), asserted: at.Cookie != ""}
+// newLoad asks as the owners of cookies; with none, as nobody.
+func newLoad(at where, cookies []string) (*load, error) {
+	l := &load{asserted: len(cookies) > 0}
+	for _, c := range cookies {
+		l.requests = append(l.requests, checkRequest(c))
+	}
+	if len(cookies) == 0 {
+		l.requests = append(l.requests, checkRequest(""))
+	}
 	for range connections {
 		c, err := grpc.NewClient("passthrough:///"+at.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
@@ -64,14 +71,17 @@ func (l *load) run(ctx context.Context, n int) ([]time.Duration, error) {
 		took[i] = make([]time.Duration, 0, n/len(took)+1)
 		group.Go(func() error {
 			client := authv3.NewAuthorizationClient(l.conns[i%connections])
-			for left.Add(-1) >= 0 {
+			for {
+				next := left.Add(-1)
+				if next < 0 {
+					return nil
+				}
 				began := time.Now()
-				if err := l.check(ctx, client); err != nil {
+				if err := l.check(ctx, client, l.requests[int(next)%len(l.requests)]); err != nil {
 					return err
 				}
 				took[i] = append(took[i], time.Since(began))
 			}
-			return nil
 		})
 	}
 	err := group.Wait()
@@ -80,10 +90,10 @@ func (l *load) run(ctx context.Context, n int) ([]time.Duration, error) {
 	return all, err
 }
 
-func (l *load) check(ctx context.Context, client authv3.AuthorizationClient) error {
+func (l *load) check(ctx context.Context, client authv3.AuthorizationClient, request *authv3.CheckRequest) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	out, err := client.Check(ctx, l.request)
+	out, err := client.Check(ctx, request)
 	if err != nil {
 		return err
 	}

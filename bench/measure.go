@@ -22,38 +22,59 @@ type sample struct {
 	PerSec   float64
 	P50, P99 time.Duration
 	Signed   float64 // signatures while it was measured
+	Reads    float64 // commands to Redis about sessions, per check
 }
 
 // round holds a sample of each server, by its name.
 type round map[string]sample
 
-func (r round) ratio() float64 { return float64(r[countersign].CPU) / float64(r[noop].CPU) }
+func (r round) ratio(name string) float64 { return float64(r[name].CPU) / float64(r[noop].CPU) }
 
-// measureRound measures both servers. Who is first changes with every round.
-func measureRound(ctx context.Context, i, requests int) (round, error) {
-	order := []string{noop, countersign}
-	if i%2 == 1 {
-		order = []string{countersign, noop}
-	}
+// lab is what the servers of a run share.
+type lab struct {
+	redis   *redisServer
+	cookies []string
+}
+
+// measureRound measures all servers. Who is first changes with every round.
+func (l *lab) measureRound(ctx context.Context, i, requests int) (round, error) {
+	order := []string{noop, hot, miss}
 	r := round{}
-	for _, name := range order {
-		s, err := measure(ctx, name, requests)
+	for k := range order {
+		name := order[(i+k)%len(order)]
+		s, err := l.measure(ctx, name, requests)
+		if err == nil {
+			err = s.check(name)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if s.Signed != 0 {
-			return nil, fmt.Errorf("%s: %v signatures in %d checks of one hot session, want none", name, s.Signed, requests)
 		}
 		r[name] = s
 	}
 	return r, nil
 }
 
+// check says what must not be, however fast it was.
+func (s sample) check(name string) error {
+	want := map[string]float64{miss: 1}[name]
+	switch {
+	case s.Signed != 0:
+		return fmt.Errorf("%v signatures for sessions that have a token, want none", s.Signed)
+	case s.Reads != want:
+		return fmt.Errorf("%v commands to Redis for each check, want %v", s.Reads, want)
+	}
+	return nil
+}
+
 // measure starts a server, warms it up, and counts what n requests cost it.
-func measure(ctx context.Context, name string, n int) (sample, error) {
+func (l *lab) measure(ctx context.Context, name string, n int) (sample, error) {
 	var s sample
-	err := withLoad(ctx, name, n, func(c *child, l *load) error {
+	err := l.withLoad(ctx, name, n, func(c *child, load *load) error {
 		signed, err := c.signatures(ctx)
+		if err != nil {
+			return err
+		}
+		reads, err := l.redis.reads(ctx)
 		if err != nil {
 			return err
 		}
@@ -62,12 +83,16 @@ func measure(ctx context.Context, name string, n int) (sample, error) {
 			return err
 		}
 		began := time.Now()
-		took, err := l.run(ctx, n)
+		took, err := load.run(ctx, n)
 		if err != nil {
 			return err
 		}
 		elapsed := time.Since(began)
 		after, err := c.ask("usage")
+		if err != nil {
+			return err
+		}
+		readsNow, err := l.redis.reads(ctx)
 		if err != nil {
 			return err
 		}
@@ -78,41 +103,56 @@ func measure(ctx context.Context, name string, n int) (sample, error) {
 			PerSec: float64(n) / elapsed.Seconds(),
 			P50:    took[n/2], P99: took[n*99/100],
 			Signed: now - signed,
+			Reads:  float64(readsNow-reads) / float64(n),
 		}
 		return err
 	})
 	return s, err
 }
 
-// profile writes a CPU profile of Countersign under n requests to path.
-func profile(ctx context.Context, n int, path string) error {
-	return withLoad(ctx, countersign, n, func(c *child, l *load) error {
+// profile writes a CPU profile of a server under n requests to path.
+func (l *lab) profile(ctx context.Context, name string, n int, path string) error {
+	return l.withLoad(ctx, name, n, func(c *child, load *load) error {
 		if _, err := c.ask("profile " + path); err != nil {
 			return err
 		}
-		_, err := l.run(ctx, n)
+		_, err := load.run(ctx, n)
 		return err
 	})
 }
 
 // withLoad calls do with a server that has answered a tenth of n requests, and
 // stops it afterwards.
-func withLoad(ctx context.Context, name string, n int, do func(*child, *load) error) (err error) {
-	c, err := start(ctx, name)
+func (l *lab) withLoad(ctx context.Context, name string, n int, do func(*child, *load) error) (err error) {
+	c, err := start(ctx, name, l.redis)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	l, err := newLoad(c.where)
+	var cookies []string
+	if name != noop {
+		cookies = l.cookies
+		if err := awaitReady(ctx, c.where.Metrics); err != nil {
+			return err
+		}
+	}
+	load, err := newLoad(c.where, cookies)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
-	if _, err := l.run(ctx, n/10+10*connections*perConn); err != nil {
+	defer func() { err = errors.Join(err, load.close()) }()
+	if _, err := load.run(ctx, n/10+10*connections*perConn+len(cookies)); err != nil {
 		return err
 	}
-	return do(c, l)
+	time.Sleep(settle)
+	if _, err := load.run(ctx, 4*len(cookies)); err != nil { // what was read before it heard is read again
+		return err
+	}
+	return do(c, load)
 }
+
+// settle is how long a server may take until it hears of changes.
+const settle = 1500 * time.Millisecond
 
 // child is a server in a process of its own. It ends when its input does, so
 // also when this process is killed.
@@ -123,13 +163,13 @@ type child struct {
 	answers *json.Decoder
 }
 
-func start(ctx context.Context, name string) (*child, error) {
+func start(ctx context.Context, name string, store *redisServer) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	c := &child{process: exec.CommandContext(ctx, self, "serve", name)} //nolint:gosec // this very program
-	c.process.Env = append(os.Environ(), "GOMAXPROCS=1")
+	c.process.Env = append(os.Environ(), "GOMAXPROCS=1", redisVariable+"="+store.url(users[name]))
 	c.process.Stderr = os.Stderr
 	c.process.WaitDelay = 5 * time.Second
 	if c.in, err = c.process.StdinPipe(); err != nil {
@@ -148,6 +188,9 @@ func start(ctx context.Context, name string) (*child, error) {
 	}
 	return c, nil
 }
+
+// users are who the servers are to Redis.
+var users = map[string]string{noop: hearing, hot: hearing, miss: deaf}
 
 // ask sends a line and returns the usage that the server answers.
 func (c *child) ask(line string) (usage, error) {

@@ -18,9 +18,13 @@ import (
 
 // The servers, by the names that the table has.
 const (
-	noop        = "no-op"
-	countersign = "countersign"
+	noop = "no-op"
+	hot  = "hot"  // Countersign, which remembers the sessions
+	miss = "miss" // the same, which has to read each of them
 )
+
+// redisVariable tells a server where its Redis is.
+const redisVariable = "BENCH_REDIS"
 
 // running is a server that answers.
 type running struct {
@@ -31,7 +35,6 @@ type running struct {
 // where tells the load where to go, and as whom.
 type where struct {
 	GRPC    string `json:"grpc"`              // host:port
-	Cookie  string `json:"cookie,omitempty"`  // of the session; empty for a server without sessions
 	Metrics string `json:"metrics,omitempty"` // URL; empty for a server without metrics
 }
 
@@ -45,7 +48,7 @@ type usage struct {
 // then its usage for every line that it reads; a line "profile FILE" also begins
 // a CPU profile, which ends with the process.
 func serve(name string, in io.Reader, out io.Writer) (err error) {
-	start, ok := map[string]func() (*running, error){noop: startNoop, countersign: startCountersign}[name]
+	start, ok := map[string]func() (*running, error){noop: startNoop, hot: startCountersign, miss: startCountersign}[name]
 	if !ok {
 		return fmt.Errorf("no server has the name %q", name)
 	}

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -158,7 +157,7 @@ func (v *Vault) listing(id ID, r Record) Listing {
 	if plain, err := v.Sealer.Open(bindDisplay(id), r.Display); err == nil {
 		var c displayContent
 		if decode(plain, &c) == nil {
-			l.App, l.Browser, l.Created = c.App, c.Browser, c.Created
+			l.App, l.Browser, l.Created = c.App, c.Browser, c.Created.time()
 		}
 	}
 	ahead := v.Store.Ahead()
@@ -169,7 +168,7 @@ func (v *Vault) listing(id ID, r Record) Listing {
 }
 
 func (v *Vault) sealDisplay(s Session, browser string) ([]byte, error) {
-	plain, err := json.Marshal(displayContent{App: s.App, Browser: browser, Created: s.Created})
+	plain, err := encode(displayContent{App: s.App, Browser: browser, Created: momentOf(s.Created)})
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/countersign/countersign/oidc"
 )
 
@@ -41,7 +39,7 @@ type Vault struct {
 
 	once    sync.Once
 	cached  *cache // made by once
-	loads   singleflight.Group
+	loads   loads
 	uses    uses
 	flights flights
 	reseals reseals
@@ -100,7 +98,7 @@ func (v *Vault) Load(ctx context.Context, now time.Time, t Token) (Session, erro
 	if c.isUnknown(id) {
 		return Session{}, ErrNotFound
 	}
-	s, err := v.load(ctx, t, id)
+	s, err := v.loads.do(ctx, id, func() (Session, error) { return v.read(ctx, t, id) })
 	if err != nil && known != nil && !decisive(err) && c.outlasts(known, v.Outage) {
 		return known.session, nil
 	}
@@ -115,29 +113,11 @@ func decisive(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(
 // at its end must not be told what was true more than a second ago.
 const loadTimeout = silence
 
-// load reads a session, once for all who ask at the same time.
-func (v *Vault) load(ctx context.Context, t Token, id ID) (Session, error) {
-	result := v.loads.DoChan(string(id[:]), func() (any, error) {
-		return v.read(context.WithoutCancel(ctx), t, id)
-	})
-	select {
-	case r := <-result:
-		s, _ := r.Val.(Session)
-		return s, r.Err
-	case <-ctx.Done():
-		return Session{}, ctx.Err()
-	}
-}
-
-// errReading is the answer of a read that did not come to an end.
-var errReading = errors.New("session: panic while the store was read")
-
 // read reads a session and remembers what it found.
 func (v *Vault) read(ctx context.Context, t Token, id ID) (s Session, err error) {
 	defer func() {
-		// It is on a goroutine of its own, where nobody else could catch it.
-		if recover() != nil {
-			s, err = Session{}, errReading
+		if recover() != nil { // that is no answer, for all who wait for it
+			s, err = Session{}, errReadPanic
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)

@@ -39,12 +39,11 @@ func (v *Vault) Delete(ctx context.Context, id ID) error {
 // SignOut ends a session because its owner wants it, with every login under way
 // that began from the same session at the provider.
 func (v *Vault) SignOut(ctx context.Context, s Session) error {
+	var unburied error
 	if indexes := v.loginIndexes(s.Identity); len(indexes) > 0 {
-		if err := v.Store.Bury(ctx, burialLife, indexes...); err != nil {
-			return err
-		}
+		unburied = v.Store.Bury(ctx, burialLife, indexes...)
 	}
-	return v.Delete(ctx, s.ID)
+	return errors.Join(unburied, v.Delete(ctx, s.ID)) // the session ends in any case
 }
 
 // Revoke ends sessions and returns how many there were. Once it has, no replica
@@ -64,15 +63,12 @@ func (v *Vault) Revoke(ctx context.Context, ids ...ID) (int, error) {
 // every login of theirs that is under way, and returns those that there were.
 func (v *Vault) RevokeUser(ctx context.Context, issuer, subject string) ([]ID, error) {
 	indexes := v.subjectIndexes(issuer, subject)
-	if err := v.Store.Bury(ctx, burialLife, indexes...); err != nil {
-		return nil, err
+	unburied := v.Store.Bury(ctx, burialLife, indexes...)
+	found, err := v.find(ctx, indexes) // what there is ends in any case
+	if err == nil {
+		_, err = v.Revoke(ctx, found...)
 	}
-	found, err := v.find(ctx, indexes)
-	if err != nil {
-		return nil, err
-	}
-	_, err = v.Revoke(ctx, found...)
-	return found, err
+	return found, errors.Join(unburied, err)
 }
 
 // revokeBatch is how many sessions are ended in one trip.

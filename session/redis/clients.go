@@ -96,7 +96,7 @@ func (o Options) sentinelDialer(a address) func(context.Context, string, string)
 			return conn, err
 		}
 		if err := guards.signIn(ctx, conn, o.silence()); err != nil {
-			conn.Close() //nolint:errcheck // nothing is lost with it
+			conn.Close()
 			return nil, fmt.Errorf("sentinel: %w", err)
 		}
 		return conn, nil

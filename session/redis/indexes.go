@@ -58,8 +58,11 @@ func (s *Store) listUnlessBuried(ctx context.Context, id session.ID, r session.R
 		if err != nil {
 			return false, err
 		}
-		// What is no time was not written by us: better to sign in again.
-		if at, err := strconv.ParseInt(text, 10, 64); err != nil || at >= claimed.UnixMilli() {
+		at, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return false, errUnknownAnswer
+		}
+		if at >= claimed.UnixMilli() {
 			return true, nil
 		}
 	}

@@ -154,8 +154,8 @@ func (s *Store) forget(ctx context.Context, ids []session.ID) (int, error) {
 	answers := s.runAll(ctx, calls)
 	n := 0
 	var leave []*redis.Cmd
-	for i, answer := range answers {
-		values, err := answer.Slice()
+	for i, id := range ids {
+		values, err := answers[i].Slice()
 		if err != nil || len(values) != 2 {
 			continue
 		}
@@ -164,7 +164,7 @@ func (s *Store) forget(ctx context.Context, ids []session.ID) (int, error) {
 		}
 		indexes, _ := values[1].(string)
 		for _, index := range split(indexes) {
-			leave = append(leave, s.leave(ctx, index, ids[i]))
+			leave = append(leave, s.leave(ctx, index, id))
 		}
 	}
 	s.all(ctx, leave) //nolint:errcheck // see above

@@ -151,7 +151,7 @@ func sibling(slot int) session.ID {
 func TestClusterNodeThatIsAway(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t)
-	store := open(t, redis.Options{URL: c.URL})
+	store := open(t, redis.Options{URL: c.URL, Timeout: time.Second})
 	l := watch(t.Context(), t, store)
 	l.heard(time.Now())
 	ids := create(t, store, 30)
@@ -178,7 +178,7 @@ func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	s := redistest.StartSentinel(t)
 	password := file(t, "wrong")
-	store := open(t, redis.Options{URL: s.URL, SentinelPasswordFile: password})
+	store := open(t, redis.Options{URL: s.URL, SentinelPasswordFile: password, Timeout: time.Second})
 	isFault(t, "Ping with a wrong password for the sentinels", store.Ping(t.Context()))
 	if err := os.WriteFile(password, []byte(redistest.SentinelPassword+"\n"), 0o600); err != nil {
 		t.Fatal(err)

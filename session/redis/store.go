@@ -210,7 +210,7 @@ var errSilent = errors.New("no answer lately, not asked")
 // answered reports whether err came from Redis itself.
 func answered(err error) bool {
 	var reply redis.Error
-	return err == nil || errors.As(err, &reply) || errors.Is(err, session.ErrNotFound) ||
+	return err == nil || errors.As(err, &reply) || errors.Is(err, errUnknownAnswer) || errors.Is(err, session.ErrNotFound) ||
 		errors.Is(err, session.ErrExists) || errors.Is(err, session.ErrConflict)
 }
 

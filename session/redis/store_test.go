@@ -44,27 +44,33 @@ var shapes = []struct {
 	start func(t *testing.T) (redis.Options, []*redistest.Server)
 }{
 	{"standalone", func(t *testing.T) (redis.Options, []*redistest.Server) {
+		t.Helper()
 		s := redistest.Start(t)
 		return redis.Options{URL: s.URL}, []*redistest.Server{s}
 	}},
 	{"unix", func(t *testing.T) (redis.Options, []*redistest.Server) {
+		t.Helper()
 		s := redistest.StartUnix(t)
 		return redis.Options{URL: s.URL + "?db=3"}, []*redistest.Server{s}
 	}},
 	{"mtls_acl", func(t *testing.T) (redis.Options, []*redistest.Server) {
+		t.Helper()
 		s := redistest.StartTLS(t, true)
 		return asLeast(t, redis.Options{URL: s.URL, TLS: s.TLS}, s), []*redistest.Server{s}
 	}},
 	{"sentinel", func(t *testing.T) (redis.Options, []*redistest.Server) {
+		t.Helper()
 		s := redistest.StartSentinel(t)
 		o := redis.Options{URL: s.URL, SentinelPasswordFile: file(t, redistest.SentinelPassword)}
 		return asLeast(t, o, s.Nodes...), s.Nodes
 	}},
 	{"cluster", func(t *testing.T) (redis.Options, []*redistest.Server) {
+		t.Helper()
 		c := redistest.StartCluster(t)
 		return asLeast(t, redis.Options{URL: c.URL}, c.Nodes...), c.Nodes
 	}},
 	{"valkey", func(t *testing.T) (redis.Options, []*redistest.Server) {
+		t.Helper()
 		s := redistest.StartValkey(t)
 		return asLeast(t, redis.Options{URL: s.URL}, s), []*redistest.Server{s}
 	}},

@@ -139,7 +139,7 @@ func (w *watch) subscribe(ctx context.Context, node *redis.Client, e *ear) {
 	dialed()
 	defer sub.Close() //nolint:errcheck // nothing is lost with it
 	// Nothing else wakes who waits for a message.
-	defer context.AfterFunc(ctx, func() { sub.Close() })()
+	defer context.AfterFunc(ctx, func() { sub.Close() })() //nolint:errcheck // nothing is lost with it
 	for range 2 {
 		if m, err := sub.ReceiveTimeout(ctx, silentFor); err != nil || !isSubscription(m) {
 			return

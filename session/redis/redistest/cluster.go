@@ -100,7 +100,7 @@ func (c *Cluster) Of(slot int) int {
 func has(ranges []string, slot int) bool {
 	for _, r := range ranges {
 		var first, last int
-		if n, _ := fmt.Sscanf(r, "%d-%d", &first, &last); n == 1 { //nolint:errcheck // counted
+		if n, _ := fmt.Sscanf(r, "%d-%d", &first, &last); n == 1 {
 			last = first
 		}
 		if !strings.HasPrefix(r, "[") && first <= slot && slot <= last {

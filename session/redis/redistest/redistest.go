@@ -57,11 +57,11 @@ func Start(tb testing.TB, flags ...string) *Server {
 // StartUnix starts a server whose URL is that of a Unix socket.
 func StartUnix(tb testing.TB, flags ...string) *Server {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "redis") // the path of a socket must be short
+	dir, err := os.MkdirTemp("", "redis") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { os.RemoveAll(dir) })
+	tb.Cleanup(func() { os.RemoveAll(dir) }) //nolint:errcheck // it is below the folder for such files
 	socket := filepath.Join(dir, "s")
 	s := Start(tb, append(flags, "--unixsocket", socket)...)
 	s.URL = "unix://" + socket

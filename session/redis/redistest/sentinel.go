@@ -142,8 +142,8 @@ func await(tb testing.TB, what string, holds func() bool) {
 	}
 }
 
-// try is Do without the error.
+// try is Do, but an answer that does not come is awaited.
 func (s *Server) try(args ...any) any {
-	answer, _ := s.ask(args...) //nolint:errcheck // an answer that does not come is awaited
+	answer, _ := s.ask(args...)
 	return answer
 }

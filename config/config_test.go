@@ -350,18 +350,8 @@ func mustHold(t *testing.T, c *config.Config) {
 	if c.Session.Idle <= 0 || c.Session.Idle > c.Session.Absolute {
 		t.Errorf("sessions live %s, unused %s", c.Session.Absolute, c.Session.Idle)
 	}
-	if r := c.Session.Redis; r != nil {
-		if c.Session.Keys == nil || c.Mint.Keys == nil {
-			t.Error("Redis without keys")
-		}
-		r := *r
-		r.PasswordFile, r.SentinelPasswordFile = readable(r.PasswordFile), readable(r.SentinelPasswordFile)
-		store, err := redis.Open(r)
-		if err != nil {
-			t.Errorf("redis.Open = %v", err)
-		} else if err := store.Close(); err != nil {
-			t.Error(err)
-		}
+	if c.Session.Redis != nil && (c.Session.Keys == nil || c.Mint.Keys == nil) {
+		t.Error("Redis without keys")
 	}
 	if r := c.Session.Revalidation; r.Via != session.ViaNothing && (r.Every <= 0 || r.Grace < 0) {
 		t.Errorf("revalidation = %+v", r)
@@ -379,12 +369,4 @@ func says(p authz.Permission) bool {
 		}
 	}
 	return p.Everyone || len(p.AnyOf) > 0
-}
-
-// readable stands for a file of the world, which the store reads itself.
-func readable(path string) string {
-	if path == "" {
-		return ""
-	}
-	return "../docs/examples/minimal.yaml"
 }

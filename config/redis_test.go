@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/config"
+	"github.com/countersign/countersign/session/redis"
 )
 
 const redisKeys = "session: {keys_file: /run/secrets/session-keys, redis: {url: 'URL'}}\nmint: {keys_file: /run/secrets/mint.jwks}"
@@ -29,6 +30,25 @@ func TestRedisAddresses(t *testing.T) {
 				t.Errorf("url = %s, want %s", got, tt.url)
 			}
 		})
+	}
+}
+
+// TestTheStoreTakesTheAddresses holds what is accepted here against what the store
+// says. Nobody listens there.
+func TestTheStoreTakesTheAddresses(t *testing.T) {
+	for _, url := range []string{
+		"redis://:" + canary + "@127.0.0.1:1/3", "rediss://u:" + canary + "@[::1]:1", "unix:///nonexistent/redis.sock?db=2",
+		"redis+sentinel://127.0.0.1:1,[::1]:1/1?master=m", "rediss+sentinel://u:" + canary + "@127.0.0.1:1/0?master=m",
+		"redis+cluster://127.0.0.1:1,127.0.0.1:2", "rediss+cluster://u:" + canary + "@127.0.0.1:1/0",
+	} {
+		store, err := redis.Open(*parse(t, withRedis(url)).Session.Redis)
+		if err != nil {
+			t.Errorf("redis.Open with %s = %v", url, err)
+			continue
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -16,10 +16,10 @@ const module = "github.com/countersign/countersign/"
 // an edge that is not drawn fails, and so does one that nobody uses any more.
 // Read from the top, every arrow points down.
 const drawing = `
-cmd/countersign        -> config demo mint server
+cmd/countersign        -> admin config demo mint server session
 demo                   -> config envoy envoy/envoytest oidc/oidctest server
 bench                  -> config oidc/oidctest server session
-server                 -> authz config envoy metrics mint oidc session session/redis web web/pages
+server                 -> admin authz config envoy metrics mint oidc session session/redis web web/pages
 config                 -> admin authz mint oidc session session/redis
 admin                  -> oidc session
 envoy                  -> authz

@@ -9,13 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/countersign/countersign/admin"
 	"github.com/countersign/countersign/authz"
 	"github.com/countersign/countersign/config"
 	"github.com/countersign/countersign/envoy"
@@ -62,6 +62,7 @@ type Server struct {
 	grpc         *grpc.Server
 	grpcHealth   *envoy.Health
 	http, health *http.Server
+	admin        *http.Server // serves only where that is configured
 	listeners    listeners
 }
 
@@ -78,7 +79,7 @@ func New(o Options) (*Server, error) {
 	if err := s.makeAuthorizer(o.Config); err != nil {
 		return nil, errors.Join(err, s.closeStore())
 	}
-	s.makeServers()
+	s.makeServers(o.Config.Listen)
 	if err := s.listeners.open(o.Config.Listen); err != nil {
 		return nil, errors.Join(err, s.closeStore())
 	}
@@ -100,11 +101,14 @@ func (s *Server) openSessions(o Options) error {
 		keys = session.GenerateKeyring()
 	}
 	s.vault = &session.Vault{
-		Store: s.metrics.Store(s.store), Sealer: keys, Absolute: c.Absolute, Idle: c.Idle,
+		Store: s.metrics.Store(s.store), Sealer: keys,
+		Absolute: c.Absolute, Idle: c.Idle, Revalidation: c.Revalidation, Outage: c.Outage,
+		OnRenewal: s.asked,
 	}
 	if o.Sealer != nil {
 		s.vault.Sealer = o.Sealer
 	}
+	s.metrics.Cached(s.vault.Cached)
 	return nil
 }
 
@@ -153,7 +157,7 @@ func (s *Server) makeAuthorizer(c *config.Config) error {
 	return nil
 }
 
-func (s *Server) makeServers() {
+func (s *Server) makeServers(c config.Listen) {
 	s.ready = &readiness{dependencies: []dependency{{"sessions", s.vault.Ping}}}
 	for _, p := range s.providers {
 		s.ready.dependencies = append(s.ready.dependencies,
@@ -169,6 +173,12 @@ func (s *Server) makeServers() {
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	s.health = newHTTPServer(uncached(mux), s.log)
 	s.http = newHTTPServer(&web.Handler{Authorizer: s.authorizer, Checker: checker}, s.log)
+	s.admin = newHTTPServer(http.NotFoundHandler(), s.log)
+	if c.Admin != nil {
+		s.admin.Handler = &admin.Handler{
+			Sessions: s.vault, TokenFile: c.Admin.TokenFile, Log: s.log, OnRevoked: s.metrics.Revoked,
+		}
+	}
 }
 
 // uncached says of every answer that it is good for this moment alone.
@@ -192,20 +202,8 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// Addresses are where the server listens, with the ports that it got.
-type Addresses struct{ GRPC, HTTP, Health net.Addr }
-
-// Addresses tells where the server listens.
-func (s *Server) Addresses() Addresses {
-	return Addresses{s.listeners.grpc.Addr(), s.listeners.http.Addr(), s.listeners.health.Addr()}
-}
-
 // JWKS is the set of public keys that verify the minted tokens.
 func (s *Server) JWKS() []byte { return s.signer.JWKS() }
-
-// drainTimeout bounds how long requests that are under way may take once the
-// server stops taking new ones.
-const drainTimeout = 25 * time.Second
 
 // firstLook is how long a server that starts waits for its providers. One that
 // served before it knows them would turn away whoever wants to sign in.
@@ -240,16 +238,12 @@ func (s *Server) Run(ctx context.Context) error {
 	s.awaitProviders(failed)
 	s.grpcHealth.Set(true)
 	group.Go(func() error { return s.grpc.Serve(s.listeners.grpc) })
-	for server, listener := range map[*http.Server]net.Listener{s.http: s.listeners.http, s.health: s.listeners.health} {
-		group.Go(func() error {
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
+	group.Go(func() error { return serve(s.http, s.listeners.http) })
+	group.Go(func() error { return serve(s.health, s.listeners.health) })
+	if s.listeners.admin != nil {
+		group.Go(func() error { return serve(s.admin, s.listeners.admin) })
 	}
-	s.log.Info("serving", slog.String("grpc", s.listeners.grpc.Addr().String()),
-		slog.String("http", s.listeners.http.Addr().String()), slog.String("health", s.listeners.health.Addr().String()))
+	s.log.LogAttrs(ctx, slog.LevelInfo, "serving", s.Addresses().attrs()...)
 	group.Go(func() error {
 		<-failed.Done() // told to stop, or something above failed
 		defer stop()
@@ -258,88 +252,17 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(group.Wait(), s.closeStore())
 }
 
+// serve serves until the server is shut down.
+func serve(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
 func ignoreCanceled(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
 }
-
-func (s *Server) drain(ctx context.Context) error {
-	s.log.Info("draining", slog.Duration("delay", s.drainDelay))
-	s.ready.draining.Store(true)
-	s.grpcHealth.Stop()
-	time.Sleep(s.drainDelay)
-
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
-	defer cancel()
-	s.stopGRPC(ctx)
-	err := errors.Join(s.http.Shutdown(ctx), s.checks.Wait(ctx), s.authorizer.Wait(ctx), s.health.Shutdown(ctx))
-	if errors.Is(err, context.DeadlineExceeded) {
-		s.log.Warn("requests under way were cut off", slog.Duration("after", drainTimeout), slog.Any("error", err))
-		return errors.Join(s.http.Close(), s.health.Close())
-	}
-	s.log.Info("stopped")
-	return err
-}
-
-// stopGRPC lets checks under way end, as long as ctx allows.
-func (s *Server) stopGRPC(ctx context.Context) {
-	stopped := context.AfterFunc(ctx, s.grpc.Stop)
-	defer stopped()
-	s.grpc.GracefulStop()
-}
-
-// listeners are the sockets of a server.
-type listeners struct{ grpc, http, health net.Listener }
-
-func (l *listeners) open(c config.Listen) (err error) {
-	for _, one := range []struct {
-		into *net.Listener
-		key  string
-		at   config.Address
-	}{{&l.grpc, "grpc", c.GRPC}, {&l.http, "http", c.HTTP}, {&l.health, "health", c.Health}} {
-		if *one.into, err = listen(one.at); err != nil {
-			l.close()
-			return fmt.Errorf("listen.%s: %w", one.key, err)
-		}
-	}
-	return nil
-}
-
-func (l *listeners) close() {
-	for _, one := range []net.Listener{l.grpc, l.http, l.health} {
-		if one != nil {
-			one.Close()
-		}
-	}
-}
-
-// listen opens one address. The socket file of a process that is gone is
-// removed; one that somebody listens on is not.
-func listen(at config.Address) (net.Listener, error) {
-	if at.Network == "unix" {
-		dialer := net.Dialer{Timeout: time.Second}
-		if c, err := dialer.DialContext(context.Background(), "unix", at.Address); err == nil {
-			c.Close()
-			return nil, fmt.Errorf("somebody listens at %s already", at)
-		}
-		if info, err := os.Lstat(at.Address); err == nil && info.Mode()&os.ModeSocket != 0 {
-			if err := os.Remove(at.Address); err != nil {
-				return nil, err
-			}
-		}
-	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), at.Network, at.Address)
-	if err != nil || at.Network != "unix" {
-		return l, err
-	}
-	if err := os.Chmod(at.Address, socketMode); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
-}
-
-// socketMode lets the owner and the group ask, whatever the umask: Envoy joins
-// the group.
-const socketMode = 0o660

@@ -70,8 +70,8 @@ short-lived JWT that it signed itself.`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newDemo(), newCheck(), newKeys(), newVersion())
-	for _, name := range []string{"explain", "probe", "sessions", "envoy", "import", "schema"} {
+	root.AddCommand(newServe(), newDemo(), newCheck(), newSessions(), newKeys(), newVersion())
+	for _, name := range []string{"explain", "probe", "envoy", "import", "schema"} {
 		root.AddCommand(notYet(name))
 	}
 	return root

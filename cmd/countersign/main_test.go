@@ -5,8 +5,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 // command runs a command line and returns its exit status and what it said.
@@ -54,17 +57,52 @@ func TestExitStatus(t *testing.T) {
 }
 
 func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
-	commands := newRoot().Commands()
-	if len(commands) < 4 {
-		t.Fatalf("only %d commands", len(commands))
-	}
-	for _, c := range commands {
-		if c.Hidden || c.Name() == "completion" || c.Name() == "help" {
-			continue // cobra's own, or not there yet
+	found := 0
+	var look func(c *cobra.Command, path ...string)
+	look = func(c *cobra.Command, path ...string) {
+		for _, c := range c.Commands() {
+			if c.Hidden || c.Name() == "completion" || c.Name() == "help" {
+				continue // cobra's own, or not there yet
+			}
+			found++
+			at := append(slices.Clone(path), c.Name())
+			status, out, _ := command(t.Context(), t, append(at, "--help")...)
+			if status != 0 || !strings.Contains(out, "Examples:") {
+				t.Errorf("%v --help: exit status %d, without an example:\n%s", at, status, out)
+			}
+			look(c, at...)
 		}
-		status, out, _ := command(t.Context(), t, c.Name(), "--help")
-		if status != 0 || !strings.Contains(out, "Examples:") {
-			t.Errorf("%s --help: exit status %d, without an example:\n%s", c.Name(), status, out)
+	}
+	if look(newRoot()); found < 8 {
+		t.Fatalf("only %d commands", found)
+	}
+}
+
+func TestCheckSaysWhatWasUnderstood(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "countersign.yaml")
+	for name, content := range map[string]string{
+		"secret": "s3cret", "admin": adminToken,
+		"countersign.yaml": `
+listen: {admin: {address: "unix:///run/admin.sock", token_file: admin}}
+providers: [{name: p, issuer: "https://id.example.org", client_id: c, client_secret_file: secret}]
+session: {revalidate: {every: 15m, via: introspection}}
+apps: [{url: "https://a.example.org", allow: everyone}]
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, out, errs := command(t.Context(), t, "check", file)
+	for _, line := range []string{
+		"app https://a.example.org, signed in by p\n",
+		"sessions in memory: they end with the process; at most 12h0m0s, 1h0m0s unused\n",
+		"the provider is asked again every 15m0s, by introspection; without an answer a session goes on for 5m0s\n",
+		"administrators are answered at unix:///run/admin.sock\n",
+	} {
+		if status != 0 || !strings.Contains(out, line) {
+			t.Errorf("check: exit status %d, want %q:\n%s%s", status, line, out, errs)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign/countersign/config"
 	"github.com/countersign/countersign/server"
+	"github.com/countersign/countersign/session"
 )
 
 func newServe() *cobra.Command {
@@ -103,12 +104,24 @@ func describe(w io.Writer, cfg *config.Config) {
 			fmt.Fprintf(w, "  %2d. %s\n", i+1, r.Describe())
 		}
 	}
-	sessions := "in memory: they end with the process"
-	if cfg.Session.Redis != nil {
-		sessions = "in Redis"
+	describeSessions(w, cfg.Session)
+	if a := cfg.Listen.Admin; a != nil {
+		fmt.Fprintf(w, "administrators are answered at %s\n", a.Address)
 	}
-	fmt.Fprintf(w, "sessions %s; at most %s, %s unused\n", sessions, cfg.Session.Absolute, cfg.Session.Idle)
 	for _, p := range cfg.Warnings {
 		fmt.Fprintf(w, "warning: %v\n", p)
+	}
+}
+
+func describeSessions(w io.Writer, s config.Session) {
+	where := "in memory: they end with the process"
+	if s.Redis != nil {
+		where = fmt.Sprintf("in Redis, and known ones pass for %s without it", s.Outage)
+	}
+	fmt.Fprintf(w, "sessions %s; at most %s, %s unused\n", where, s.Absolute, s.Idle)
+	if r := s.Revalidation; r.Via == session.ViaNothing {
+		fmt.Fprintln(w, "the provider is not asked again during a session")
+	} else {
+		fmt.Fprintf(w, "the provider is asked again every %s, by %s; without an answer a session goes on for %s\n", r.Every, r.Via, r.Grace)
 	}
 }

@@ -185,6 +185,11 @@ func TestCacheOutlastsAnOutage(t *testing.T) {
 		h.after(600 * time.Millisecond)
 		h.finds(errAway)
 	}, func(v *session.Vault) { v.Outage = 0 })
+	remembered(t, "none_is_strict_also_when_what_came_was_lost_a_moment_ago", func(h hot) {
+		h.store.mend()
+		h.store.leave()
+		h.finds(errAway)
+	}, func(v *session.Vault) { v.Outage = 0 })
 	remembered(t, "not_for_one_that_was_never_read_here", func(h hot) {
 		token, _ := enter(h.T, h.there, alice())
 		h.store.leave()
@@ -203,11 +208,12 @@ func TestCacheOutlastsAnOutage(t *testing.T) {
 		h.finds(errAway)
 	})
 	remembered(t, "also_after_what_came_was_lost", func(h hot) {
+		h.after(30*time.Second + time.Millisecond)
 		h.store.mend() // an interruption that was so short that nobody was asked
 		h.store.leave()
-		h.after(end - 1)
+		h.after(30*time.Second + end - 1)
 		h.finds(nil)
-		h.after(end)
+		h.after(30*time.Second + end)
 		h.finds(errAway)
 	})
 	remembered(t, "from_the_last_word_before_what_came_was_lost", func(h hot) {
@@ -335,6 +341,15 @@ func TestCacheNeverBelievesWhatWasRevoked(t *testing.T) {
 	})
 	remembered(t, "at_once_where_it_was_revoked_and_nothing_is_heard", func(h hot) {
 		h.store.cut()
+		h.revoke(h.here)
+		h.finds(session.ErrNotFound)
+	})
+	remembered(t, "though_it_was_read_here_while_the_revocation_was_on_its_way", func(h hot) {
+		h.store.cut()
+		h.store.put(fault("Delete", 1, func(call func() error) error {
+			h.finds(nil)
+			return call()
+		}))
 		h.revoke(h.here)
 		h.finds(session.ErrNotFound)
 	})

@@ -128,14 +128,21 @@ func TestRollingRotation(t *testing.T) { // CR-A04
 	}
 }
 
+// empty is a store with nothing in it yet.
+type empty struct {
+	*testing.T
+	*session.Memory
+}
+
 // What an older key sealed is sealed anew, while it is used, and only that.
 func TestReseal(t *testing.T) {
 	rotate := func(keys ...string) func(*session.Vault) {
 		return func(v *session.Vault) { v.Sealer = ring(t, keys...) }
 	}
-	in := func(name string, test func(t *testing.T, memory *session.Memory)) {
+	in := func(name string, test func(e empty)) {
+		t.Helper()
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { test(t, session.NewMemory()) })
+			synctest.Test(t, func(t *testing.T) { test(empty{t, session.NewMemory()}) })
 		})
 	}
 	whole := func(t *testing.T, memory *session.Memory, id session.ID) session.Record {
@@ -146,7 +153,8 @@ func TestReseal(t *testing.T) {
 		}
 		return r
 	}
-	in("by_the_first_key_within_seconds_of_being_used", func(t *testing.T, memory *session.Memory) {
+	in("by_the_first_key_within_seconds_of_being_used", func(e empty) {
+		t, memory := e.T, e.Memory
 		token, before := enter(t, replica(t, memory), alice())
 		idle, _ := enter(t, replica(t, memory), alice())
 		v := replica(t, memory, rotate(newKey, oldKey))
@@ -171,7 +179,8 @@ func TestReseal(t *testing.T) {
 			t.Errorf("OfUser = %+v, %v, want the one that was sealed anew", got, err)
 		}
 	})
-	in("once_by_each_process", func(t *testing.T, memory *session.Memory) {
+	in("once_by_each_process", func(e empty) {
+		t, memory := e.T, e.Memory
 		token, _ := enter(t, replica(t, memory), alice())
 		a, b := replica(t, memory, rotate(oldKey, newKey)), replica(t, memory, rotate(newKey, oldKey))
 		for range 50 {
@@ -183,7 +192,8 @@ func TestReseal(t *testing.T) {
 			t.Errorf("it was sealed anew %d times, want twice at most", r.Version-1)
 		}
 	})
-	in("not_when_it_was_signed_out_meanwhile", func(t *testing.T, memory *session.Memory) {
+	in("not_when_it_was_signed_out_meanwhile", func(e empty) {
+		t, memory := e.T, e.Memory
 		token, s := enter(t, replica(t, memory), alice())
 		store := behind(memory)
 		v := replica(t, store, rotate(newKey, oldKey))
@@ -197,7 +207,8 @@ func TestReseal(t *testing.T) {
 		}
 		find(t, v, token, session.ErrNotFound)
 	})
-	in("not_in_place_of_what_changed_meanwhile", func(t *testing.T, memory *session.Memory) {
+	in("not_in_place_of_what_changed_meanwhile", func(e empty) {
+		t, memory := e.T, e.Memory
 		asks := func(v *session.Vault) { v.Revalidation = byRefresh }
 		old := replica(t, memory, asks)
 		token, s := enter(t, old, alice())
@@ -216,7 +227,8 @@ func TestReseal(t *testing.T) {
 			t.Errorf("the session has %q and %q, %v, want what is newer", g.Refresh.Reveal(), s.Identity.Email, err)
 		}
 	})
-	in("and_a_store_that_fails_leaves_it_as_it_was", func(t *testing.T, memory *session.Memory) {
+	in("and_a_store_that_fails_leaves_it_as_it_was", func(e empty) {
+		t, memory := e.T, e.Memory
 		token, _ := enter(t, replica(t, memory), alice())
 		before := whole(t, memory, token.ID())
 		for _, op := range []string{"LoadWhole", "Replace"} {
@@ -239,7 +251,8 @@ func TestReseal(t *testing.T) {
 		{"a_key_that_is_not_known_is_left_alone", func(r *session.Record) { r.Hot[3]++; r.Tokens[3]++; r.Display[3]++ }},
 		{"tokens_in_a_newer_format_are_left_alone", func(r *session.Record) { r.Tokens[0] = 2 }},
 	} {
-		in(tt.name, func(t *testing.T, memory *session.Memory) {
+		in(tt.name, func(e empty) {
+			t, memory := e.T, e.Memory
 			asks := func(v *session.Vault) { v.Revalidation = byRefresh }
 			token, s := enter(t, replica(t, memory, asks), alice())
 			r := whole(t, memory, s.ID)

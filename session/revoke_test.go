@@ -390,8 +390,10 @@ func TestList(t *testing.T) {
 			enter(o.T, o.here, alice())
 		}
 		n := 0
-		for range o.here.List(o.Context(), "") {
-			n++
+		for _, err := range o.here.List(o.Context(), "") {
+			if n++; err != nil {
+				o.Error(err)
+			}
 			break
 		}
 		if n != 1 {

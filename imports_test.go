@@ -18,7 +18,7 @@ const module = "github.com/countersign/countersign/"
 const drawing = `
 cmd/countersign        -> admin config demo mint server session
 demo                   -> config envoy envoy/envoytest oidc/oidctest server
-bench                  -> config oidc/oidctest server session
+bench                  -> config mint oidc server session session/redis
 server                 -> admin authz config envoy metrics mint oidc session session/redis web web/pages
 config                 -> admin authz mint oidc session session/redis
 admin                  -> oidc session

@@ -42,6 +42,9 @@ func TestDecisionsAndLoginsAreCounted(t *testing.T) {
 	}
 	m.Checker(always{Reason: authz.LoginRefused, App: "chat", Login: "keycloak"}).Check(t.Context(), authz.Request{})
 	m.Minted(mint.Minted{App: "chat", Algorithm: mint.ES256})
+	m.Asked(session.Renewal{Provider: "keycloak", Result: session.Renewed})
+	m.Revoked(2)
+	m.Cached(func() int { return 7 })
 
 	text := scrape(t, m)
 	wantLine(t, text, `countersign_decisions_total{app="chat",reason="signed_in"} 3`)
@@ -49,6 +52,9 @@ func TestDecisionsAndLoginsAreCounted(t *testing.T) {
 	wantLine(t, text, `countersign_logins_total{provider="keycloak",result="login_refused"} 1`)
 	wantLine(t, text, `countersign_check_seconds_count 4`)
 	wantLine(t, text, `countersign_tokens_minted_total{alg="ES256",app="chat"} 1`)
+	wantLine(t, text, `countersign_refreshes_total{provider="keycloak",result="renewed"} 1`)
+	wantLine(t, text, `countersign_sessions_revoked_total 2`)
+	wantLine(t, text, `countersign_sessions_cached 7`)
 	wantLine(t, text, `countersign_build_info{version="v1"} 1`)
 }
 
@@ -56,7 +62,10 @@ func TestAMeasuredStoreIsStillAStore(t *testing.T) {
 	m := metrics.New("v1")
 	sessiontest.Run(t, func(*testing.T) session.Store { return m.Store(session.NewMemory()) })
 	text := scrape(t, m)
-	for _, operation := range []string{"create", "load", "load_tokens", "replace", "delete", "touch", "claim", "settle", "settled", "ping"} {
+	for _, operation := range []string{
+		"create", "load", "load_whole", "replace", "delete", "touch", "find", "list", "bury", "lock", "unlock",
+		"claim", "settle", "settled", "ping",
+	} {
 		if !strings.Contains(text, `countersign_store_seconds_count{operation="`+operation+`",result="ok"}`) {
 			t.Errorf("%s is not measured", operation)
 		}

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 func TestMemory(t *testing.T) {
 	sessiontest.Run(t, func(*testing.T) session.Store { return session.NewMemory() })
+	t.Logf("conformance: memory: %s: %d cases", runtime.Version(), sessiontest.Cases())
 }
 
 // memory returns a Memory of at most two sessions, and its clock.

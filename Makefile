@@ -12,7 +12,7 @@ export HOME := $(or $(HOME),$(CURDIR)/.parts/home)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 TESTFLAGS ?=
 
-.PHONY: help build parts demo demo-check test vet fmt fmt-check lint check bench clean
+.PHONY: help build parts demo demo-check test chaos vet fmt fmt-check lint check bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,12 @@ test: parts vet ## Run every test with the race detector (TESTFLAGS='-run …')
 	@mkdir -p .parts/log; echo "go test -race ./session/..."; \
 	CGO_ENABLED=1 go test -race -v $(TESTFLAGS) ./session/... >.parts/log/sessions.log 2>&1 || { cat .parts/log/sessions.log; exit 1; }; \
 	sed -n 's/.*\(conformance: .*\)/\1/p; /^ok/p' .parts/log/sessions.log
+
+# What the tests say goes on as it comes, without the names of those that pass; the
+# table is kept for the end. The exit status is that of the tests.
+chaos: parts ## Run the bad days: a table of fault, expected, seen
+	@set -o pipefail; COUNTERSIGN_CHAOS=1 CGO_ENABLED=1 go test -race -count=1 -v -run 'TestBadDays|TestFailover|TestRevo' ./e2e 2>&1 | \
+	awk '/^\|/ { table = table $$0 "\n"; next } /^=== / || /^ +--- PASS/ || NF == 0 { next } { print; fflush() } END { printf "\n%s", table }'
 
 vet:
 	go vet ./...

@@ -52,7 +52,7 @@ session:
   keys_file: %s
 `, s.provider.issuer, clientID, s.files.clientSecret, s.files.mintKeys, s.files.sessionKeys)
 	if url := s.redisURL(); url != "" {
-		fmt.Fprintf(&b, "  redis: {url: %q}\n", url)
+		fmt.Fprintf(&b, "  redis:\n    url: %q\n    %s\n", url, s.setup.RedisKey)
 	}
 	for line := range strings.Lines(s.setup.Session) {
 		b.WriteString("  " + line)

@@ -54,6 +54,7 @@ type setup struct {
 	Replicas int    // how many Countersigns Envoy asks in turn; 0 is 1; more take Redis
 	Proxied  bool   // between each replica and Redis is a network that can fail, stack.networks
 	RedisURL string // of a Redis that the test has started; empty: stack.redis
+	RedisKey string // a further key of session.redis, such as "prefix: x"
 	Admin    bool   // each replica has an admin listener, with adminToken
 	Process  bool   // they are children running the real binary, which get signals
 

@@ -56,12 +56,13 @@ func (l *lab) measureRound(ctx context.Context, i, requests int) (round, error) 
 
 // check says what must not be, however fast it was.
 func (s sample) check(name string) error {
-	want := map[string]float64{miss: 1}[name]
 	switch {
 	case s.Signed != 0:
 		return fmt.Errorf("%v signatures for sessions that have a token, want none", s.Signed)
-	case s.Reads != want:
-		return fmt.Errorf("%v commands to Redis for each check, want %v", s.Reads, want)
+	case name != miss && s.Reads != 0:
+		return fmt.Errorf("%v commands to Redis for each check, want none", s.Reads)
+	case name == miss && (s.Reads < 0.99 || s.Reads > 1): // two that meet share one
+		return fmt.Errorf("%v commands to Redis for each check, want one", s.Reads)
 	}
 	return nil
 }

@@ -24,8 +24,8 @@ const (
 type cache struct {
 	base    time.Time
 	entries *otter.Cache[ID, *entry]
-	unknown *otter.Cache[ID, entry] // only epoch and at
-	guards  [256]guard              // by the first byte of an ID
+	unknown *otter.Cache[ID, absence]
+	guards  [256]guard // by the first byte of an ID
 
 	heard atomic.Int64  // everything until then has been told, in ns since base; 0 for never
 	epoch atomic.Uint64 // rises when something may have been missed
@@ -41,10 +41,16 @@ type guard struct {
 
 // entry is a session as it was read. It is immutable.
 type entry struct {
-	session Session
+	session *Session // never changed
 	epoch   uint64
 	at      int64 // when it was read
 	weight  uint32
+}
+
+// absence is a session that was not there.
+type absence struct {
+	epoch uint64
+	at    int64 // when it was looked for
 }
 
 // stamp is what a reader notes before it reads.
@@ -57,7 +63,7 @@ func newCache() *cache {
 			MaximumWeight: maxCacheBytes,
 			Weigher:       func(_ ID, e *entry) uint32 { return e.weight },
 		}),
-		unknown: otter.Must(&otter.Options[ID, entry]{MaximumSize: maxUnknown}),
+		unknown: otter.Must(&otter.Options[ID, absence]{MaximumSize: maxUnknown}),
 	}
 }
 
@@ -110,7 +116,7 @@ func (c *cache) stamp(id ID) stamp {
 
 // remember keeps a session that was read after noted, unless it may have
 // changed since.
-func (c *cache) remember(s Session, noted stamp, size int) {
+func (c *cache) remember(s *Session, noted stamp, size int) {
 	g := c.guard(s.ID)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -126,7 +132,7 @@ func (c *cache) remember(s Session, noted stamp, size int) {
 // being remembered.
 func (c *cache) rememberUnknown(id ID, noted stamp) {
 	c.drop(id)
-	c.unknown.Set(id, entry{epoch: noted.epoch, at: c.now()})
+	c.unknown.Set(id, absence{epoch: noted.epoch, at: c.now()})
 }
 
 // seen moves the last use of what is remembered.
@@ -138,8 +144,9 @@ func (c *cache) seen(id ID, at time.Time) {
 	if !ok || !at.After(old.session.Seen) {
 		return
 	}
-	e := *old
-	e.session.Seen = at
+	e, s := *old, *old.session
+	s.Seen = at
+	e.session = &s
 	c.entries.Set(id, &e)
 }
 

@@ -86,12 +86,12 @@ func encodeHot(s Session) ([]byte, error) {
 	})
 }
 
-func decodeHot(plain []byte) (Session, error) {
+func decodeHot(plain []byte) (*Session, error) {
 	var c hotContent
 	if err := decode(plain, &c); err != nil {
-		return Session{}, err
+		return nil, err
 	}
-	s := Session{
+	s := &Session{
 		App: c.App, Identity: oidc.Identity(c.Identity),
 		Created: c.Created.time(), Ends: c.Ends.time(), Idle: c.Idle, Checked: c.Checked.time(), Due: c.Due.time(),
 	}

@@ -17,7 +17,7 @@ type loads struct {
 // loading is one read. session, err and gaveUp are set before done is closed.
 type loading struct {
 	done    chan struct{}
-	session Session
+	session *Session
 	err     error
 	gaveUp  bool // it had not the time, which says nothing to the others
 }
@@ -25,7 +25,7 @@ type loading struct {
 var errReadPanic = errors.New("session: panic while it was read")
 
 // do calls read, or waits for who does.
-func (l *loads) do(ctx context.Context, id ID, read func() (Session, error)) (Session, error) {
+func (l *loads) do(ctx context.Context, id ID, read func() (*Session, error)) (*Session, error) {
 	for {
 		one, mine := l.join(id)
 		if mine {
@@ -39,7 +39,7 @@ func (l *loads) do(ctx context.Context, id ID, read func() (Session, error)) (Se
 				return one.session, one.err
 			}
 		case <-ctx.Done():
-			return Session{}, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }

@@ -151,8 +151,11 @@ func (q *question) lock(ctx context.Context) (latest Session, done bool, err err
 			return Session{}, false, err
 		}
 		latest, err := q.v.read(ctx, q.token, q.asked.ID)
-		if err != nil || q.renewed(latest) {
-			return latest, true, err
+		if err != nil {
+			return Session{}, true, err
+		}
+		if q.renewed(*latest) {
+			return *latest, true, nil
 		}
 		select {
 		case <-time.After(pause):
@@ -198,7 +201,7 @@ func (q *question) read(ctx context.Context) (known, error) {
 		return known{}, err
 	}
 	g.Identity = s.Identity
-	return known{r, s, g}, nil
+	return known{r, *s, g}, nil
 }
 
 // ask asks the provider and does what the answer says. ctx is for keeping it,

@@ -66,13 +66,18 @@ func (s Session) End() time.Time {
 
 // shifted is s with all its times moved.
 func (s Session) shifted(by time.Duration) Session {
+	s.shift(by)
+	return s
+}
+
+// shift moves all times of s.
+func (s *Session) shift(by time.Duration) {
 	if by == 0 {
-		return s
+		return
 	}
 	for _, t := range []*time.Time{&s.Created, &s.Seen, &s.Ends, &s.Checked, &s.Renew, &s.Due, &s.Lapses} {
 		*t = shift(*t, by)
 	}
-	return s
 }
 
 // shift is t moved, unless it is zero.

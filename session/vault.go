@@ -93,16 +93,19 @@ func (v *Vault) Load(ctx context.Context, now time.Time, t Token) (Session, erro
 		known = nil // idled out, unless another replica saw it used
 	}
 	if known != nil && believed {
-		return known.session, nil
+		return *known.session, nil
 	}
 	if c.isUnknown(id) {
 		return Session{}, ErrNotFound
 	}
-	s, err := v.loads.do(ctx, id, func() (Session, error) { return v.read(ctx, t, id) })
+	s, err := v.loads.do(ctx, id, func() (*Session, error) { return v.read(ctx, t, id) })
 	if err != nil && known != nil && !decisive(err) && c.outlasts(known, v.Outage) {
-		return known.session, nil
+		return *known.session, nil
 	}
-	return s, err
+	if err != nil {
+		return Session{}, err
+	}
+	return *s, nil
 }
 
 // decisive reports whether err says something about the session, and not that
@@ -114,10 +117,10 @@ func decisive(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(
 const loadTimeout = silence
 
 // read reads a session and remembers what it found.
-func (v *Vault) read(ctx context.Context, t Token, id ID) (s Session, err error) {
+func (v *Vault) read(ctx context.Context, t Token, id ID) (s *Session, err error) {
 	defer func() {
 		if recover() != nil { // that is no answer, for all who wait for it
-			s, err = Session{}, errReadPanic
+			s, err = nil, errReadPanic
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
@@ -128,10 +131,10 @@ func (v *Vault) read(ctx context.Context, t Token, id ID) (s Session, err error)
 		v.cache().rememberUnknown(id, noted)
 	}
 	if err != nil {
-		return Session{}, err
+		return nil, err
 	}
 	if s, err = v.open(t, id, r); err != nil {
-		return Session{}, err
+		return nil, err
 	}
 	v.cache().remember(s, noted, len(r.Hot))
 	if !v.Sealer.Current(r.Hot) {
@@ -141,22 +144,23 @@ func (v *Vault) read(ctx context.Context, t Token, id ID) (s Session, err error)
 }
 
 // open opens the hot part of a record.
-func (v *Vault) open(t Token, id ID, r Record) (Session, error) {
+func (v *Vault) open(t Token, id ID, r Record) (*Session, error) {
 	plain, err := v.Sealer.Open(bind(hotPurpose, t, id), r.Hot)
 	if err != nil {
-		return Session{}, notFoundIfForged(err)
+		return nil, notFoundIfForged(err)
 	}
 	s, err := decodeHot(plain)
 	if err != nil {
-		return Session{}, err
+		return nil, err
 	}
 	s.ID, s.Version, s.Seen = id, r.Version, r.Seen
 	if r.Ends.Before(s.Ends) {
 		s.Ends = r.Ends
 	}
 	s.Idle = min(s.Idle, r.Idle)
-	v.Revalidation.schedule(&s)
-	return s.shifted(-v.Store.Ahead()), nil
+	v.Revalidation.schedule(s)
+	s.shift(-v.Store.Ahead())
+	return s, nil
 }
 
 // Grant returns the provider's tokens of the session that t opens. Its Identity

@@ -3,6 +3,8 @@ package e2e_test
 import (
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -220,4 +222,87 @@ func settled(t *testing.T, what string, is func() bool) {
 		}
 		return row >= 9
 	}, func() string { return "not yet: " + what })
+}
+
+const hotChecks = 2000
+
+// A check of somebody who is remembered asks Redis nothing. What is counted there
+// meanwhile is the life of the subscription.
+func TestHotCheckAsksRedisNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{Redis: true, Process: true}, fault{})
+	alice := w.browser(t)
+	alice.signIn("alice").want(t, 200)
+	ask := w.replicas[0].asks(t, alice)
+	// A replica that a busy machine holds up has heard nothing for some time, and
+	// then rightly asks. So one clean round of several is what is wanted: were
+	// anything asked at each check, none would be.
+	for round := range 5 {
+		w.mustPass(t, ask, 10)
+		before := w.commands(t)
+		w.mustPass(t, ask, hotChecks)
+		asked := w.commands(t)
+		for name, n := range before {
+			if asked[name] -= n; asked[name] == 0 {
+				delete(asked, name)
+			}
+		}
+		t.Logf("round %d, %d checks: Redis was asked %v", round, hotChecks, asked)
+		for _, other := range []string{"publish", "ping", "time", "hello", "info"} { // the last two are the test's own
+			delete(asked, other)
+		}
+		if len(asked) == 0 {
+			return
+		}
+	}
+	t.Error("in none of the rounds was Redis left alone")
+}
+
+// Redis is told of the use of a session once in a tenth of its idle time.
+func TestUsesAreToldSeldom(t *testing.T) {
+	t.Parallel()
+	const idle = 20 * time.Second
+	w := newWorld(t, setup{Redis: true, Process: true, Session: fmt.Sprintf("idle: %v", idle)}, fault{})
+	alice := w.browser(t)
+	alice.signIn("alice").want(t, 200)
+	ask := w.replicas[0].asks(t, alice)
+	before, began := w.commands(t)["hset"], time.Now()
+	checks := 0
+	for ; time.Since(began) < 4*idle/10; checks++ {
+		w.mustPass(t, ask, 1)
+		time.Sleep(5 * time.Millisecond)
+	}
+	touches, most := w.commands(t)["hset"]-before, int(time.Since(began)/(idle/10))
+	t.Logf("%d checks in %v: Redis was told of %d uses", checks, time.Since(began).Round(time.Millisecond), touches)
+	if touches < 1 || touches > most {
+		t.Errorf("Redis was told of %d uses, want 1 to %d", touches, most)
+	}
+}
+
+// mustPass asks so many times, one after the other.
+func (w *world) mustPass(t *testing.T, ask func() (int, error), n int) {
+	t.Helper()
+	for range n {
+		if status, err := ask(); status != http.StatusOK || err != nil {
+			t.Fatalf("status %d, %v", status, err)
+		}
+	}
+}
+
+// commands is how often Redis has done each command, also those of scripts.
+func (w *world) commands(t *testing.T) map[string]int {
+	t.Helper()
+	info, _ := w.redis.Do("INFO", "commandstats").(string)
+	all := map[string]int{}
+	for line := range strings.Lines(info) {
+		name, rest, ok := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
+		count, _, _ := strings.Cut(rest, ",")
+		if n, err := strconv.Atoi(count); ok && err == nil {
+			all[name] = n
+		}
+	}
+	if len(all) == 0 {
+		t.Fatalf("Redis counts nothing: %q", info)
+	}
+	return all
 }

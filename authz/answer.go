@@ -137,7 +137,7 @@ func protect(h http.Header, id string) {
 // sign writes onto a decision whom and what it is about.
 func (v *visit) sign(d *Decision) {
 	d.App, d.Rule = v.rule.App.id(), v.rule.Name
-	if v.caller.signedIn(v.now, *v.rule) {
+	if v.caller.signedIn(v.now, v.rule) {
 		d.Subject = v.caller.Session.Identity.Subject
 		d.Session = v.caller.Session.ID
 	}

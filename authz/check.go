@@ -67,9 +67,9 @@ func (a *Authorizer) Check(ctx context.Context, req Request) Decision {
 	if rule == nil {
 		return a.deny(nil, req, reason, nil)
 	}
-	caller, cookies := a.caller(ctx, now, rule, req)
-	verdict := Decide(now, *rule, req, caller)
-	return a.act(ctx, visit{now: now, rule: rule, req: req, cookies: cookies, caller: caller}, verdict)
+	v := visit{now: now, rule: rule, req: req}
+	a.identify(ctx, &v)
+	return a.act(ctx, v, Decide(now, *rule, req, v.caller))
 }
 
 // visit is what is known about a request once it has found its rule.
@@ -110,36 +110,36 @@ func (a *Authorizer) act(ctx context.Context, v visit, verdict Verdict) Decision
 	return a.deny(&v, v.req, Internal, errors.New("authz: action without an effect"))
 }
 
-// caller finds out who asks, as far as the rule wants to know.
-func (a *Authorizer) caller(ctx context.Context, now time.Time, rule *Rule, req Request) (Caller, []session.Cookie) {
-	cookies := session.ReadCookies(req.Header.Values("cookie"), req.Header.Has("sec-fetch-site"))
-	if !rule.asks(req) {
-		return Caller{}, cookies
+// identify finds out who asks, as far as the rule wants to know. It is on the way
+// to the store, where a check's stack must suffice: nothing is copied.
+func (a *Authorizer) identify(ctx context.Context, v *visit) {
+	v.cookies = session.ReadCookies(v.req.Header.Values("cookie"), v.req.Header.Has("sec-fetch-site"))
+	if !v.rule.asks(v.req) {
+		return
 	}
-	token, ok := sessionToken(rule.App, cookies)
+	token, ok := sessionToken(v.rule.App, v.cookies)
 	if !ok {
-		return Caller{}, cookies
+		return
 	}
-	s, err := a.Sessions.Load(ctx, now, token)
+	var err error
+	v.caller.Session, err = a.Sessions.Load(ctx, v.now, token)
 	switch {
 	case errors.Is(err, session.ErrNotFound):
-		return Caller{}, cookies
+		v.caller = Caller{}
 	case err != nil:
-		return Caller{Unknown: err}, cookies
+		v.caller = Caller{Unknown: err}
+	case v.caller.signedIn(v.now, v.rule):
+		a.use(ctx, v, token)
 	}
-	caller := Caller{Session: s}
-	if caller.signedIn(now, *rule) {
-		a.use(ctx, now, rule, token, s)
-	}
-	return caller, cookies
 }
 
 // use notes that a session is used, and has the provider asked ahead of time
 // whether it still holds: an absent person's sessions are left alone.
-func (a *Authorizer) use(ctx context.Context, now time.Time, rule *Rule, t session.Token, s session.Session) {
-	a.Sessions.Use(s, now)
-	if s.Renews(now) && s.State(now) == session.Fresh && rule.endpoint != signOut {
-		a.Sessions.RenewAhead(ctx, now, t, s, rule.App.Provider)
+func (a *Authorizer) use(ctx context.Context, v *visit, t session.Token) {
+	s := &v.caller.Session
+	a.Sessions.Use(*s, v.now)
+	if s.Renews(v.now) && s.State(v.now) == session.Fresh && v.rule.endpoint != signOut {
+		a.Sessions.RenewAhead(ctx, v.now, t, *s, v.rule.App.Provider)
 	}
 }
 

@@ -66,7 +66,7 @@ func Decide(now time.Time, rule Rule, req Request, c Caller) Verdict {
 		return Verdict{Pass, Public}
 	case c.Unknown != nil:
 		return Verdict{Forbid, StoreUnavailable}
-	case c.signedIn(now, rule):
+	case c.signedIn(now, &rule):
 		return decideSession(now, rule, c)
 	case rule.Access == Optional:
 		return Verdict{Pass, Public}
@@ -150,7 +150,7 @@ func decideUserinfo(now time.Time, rule Rule, c Caller) Verdict {
 	switch {
 	case c.Unknown != nil:
 		return Verdict{Forbid, StoreUnavailable}
-	case !c.signedIn(now, rule):
+	case !c.signedIn(now, &rule):
 		return Verdict{Forbid, LoginRequired}
 	}
 	if v, asks := decideStale(now, c); asks {
@@ -173,7 +173,7 @@ func (r *Rule) asks(req Request) bool {
 
 // signedIn reports whether c has a live session that was made for rule's app, by
 // the provider that the app has now.
-func (c Caller) signedIn(now time.Time, rule Rule) bool {
+func (c *Caller) signedIn(now time.Time, rule *Rule) bool {
 	return rule.App != nil && c.Session.App == rule.App.id() && c.Session.State(now) != session.Ended &&
 		rule.App.trusts(c.Session.Identity)
 }

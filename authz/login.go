@@ -149,7 +149,7 @@ func (a *Authorizer) finish(ctx context.Context, v visit) Decision {
 	}
 	attempt, name, err := a.attempt(v, oidc.Secret(query.Get("state")))
 	if err != nil {
-		if v.caller.signedIn(v.now, *v.rule) {
+		if v.caller.signedIn(v.now, v.rule) {
 			return v.redirect(LoginFinished, http.StatusSeeOther, v.rule.App.address(v.rule.App.home()))
 		}
 		return a.deny(&v, v.req, LoginExpired, err)

@@ -20,9 +20,12 @@ const hotSessions = 64
 // sessionKey seals the sessions of a run; nobody else sees them.
 var sessionKey = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("bench", 7)[:32]))
 
+// patience is for a Redis that is busy with others.
+const patience = 5 * time.Second
+
 // open returns a Vault with the keys of the servers.
 func open(url string) (*session.Vault, *redis.Store, error) {
-	store, err := redis.Open(redis.Options{URL: url})
+	store, err := redis.Open(redis.Options{URL: url, Timeout: patience})
 	if err != nil {
 		return nil, nil, err
 	}

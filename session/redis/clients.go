@@ -29,6 +29,7 @@ const (
 	noSecondPool  = -1
 	maxRedirects  = 5
 	minIdleConns  = 4
+	poolSize      = 64 // for each server; a connection is held for one trip
 	minBackoff    = 5 * time.Millisecond
 	maxBackoff    = 20 * time.Millisecond
 	reloadCluster = 5 * time.Second
@@ -49,7 +50,7 @@ func (o Options) single(a address) *redis.Options {
 		CredentialsProviderContext: o.login(a),
 		ContextTimeoutEnabled:      true,
 		DialTimeout:                o.dialTimeout(), ReadTimeout: o.silence(), WriteTimeout: o.silence(), PoolTimeout: o.silence(),
-		MaxRetries: noRetries, DialerRetries: oneDial, MinIdleConns: minIdleConns,
+		MaxRetries: noRetries, DialerRetries: oneDial, MinIdleConns: minIdleConns, PoolSize: poolSize,
 		Protocol: protocol, DisableIdentity: true, PipelinePoolSize: noSecondPool,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
@@ -61,7 +62,7 @@ func (o Options) failover(a address) *redis.FailoverOptions {
 		CredentialsProviderContext: o.login(a),
 		ContextTimeoutEnabled:      true,
 		DialTimeout:                o.dialTimeout(), ReadTimeout: o.silence(), WriteTimeout: o.silence(), PoolTimeout: o.silence(),
-		MaxRetries: noRetries, DialerRetries: oneDial, MinIdleConns: minIdleConns,
+		MaxRetries: noRetries, DialerRetries: oneDial, MinIdleConns: minIdleConns, PoolSize: poolSize,
 		Protocol: protocol, DisableIdentity: true, PipelinePoolSize: noSecondPool,
 	}
 }
@@ -72,7 +73,7 @@ func (o Options) cluster(a address) *redis.ClusterOptions {
 		CredentialsProviderContext: o.login(a),
 		ContextTimeoutEnabled:      true,
 		DialTimeout:                o.dialTimeout(), ReadTimeout: o.silence(), WriteTimeout: o.silence(), PoolTimeout: o.silence(),
-		MaxRetries: noRetries, DialerRetries: oneDial, MinIdleConns: minIdleConns,
+		MaxRetries: noRetries, DialerRetries: oneDial, MinIdleConns: minIdleConns, PoolSize: poolSize,
 		Protocol: protocol, DisableIdentity: true, PipelinePoolSize: noSecondPool,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 

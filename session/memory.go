@@ -117,6 +117,9 @@ func (m *Memory) Replace(ctx context.Context, id ID, version uint64, r Record) e
 	defer done()
 	old, ok := m.live(id, now)
 	r = kept(r, version+1)
+	if old.Seen.After(r.Seen) {
+		r.Seen = old.Seen
+	}
 	switch {
 	case !ok, !now.Before(r.End()):
 		return ErrNotFound

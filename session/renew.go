@@ -289,6 +289,9 @@ func (q *question) end(ctx context.Context) error {
 func (q *question) keep(ctx context.Context, k known, answer oidc.Grant, checked time.Time) (Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, keepFor)
 	defer cancel()
+	// From now on the stored refresh token is spent. Whoever else sends it before
+	// the new one is there ends the login.
+	_, _ = q.v.Store.Lock(ctx, q.asked.ID, q.owner, keepFor+lockLife)
 	for {
 		s, err := q.replace(ctx, k, answer, checked)
 		switch {
@@ -309,7 +312,6 @@ func (q *question) keep(ctx context.Context, k known, answer oidc.Grant, checked
 		}
 		select {
 		case <-time.After(keepPoll):
-			_, _ = q.v.Store.Lock(ctx, q.asked.ID, q.owner, lockLife)
 		case <-ctx.Done():
 			return Session{}, err
 		}

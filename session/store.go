@@ -76,6 +76,7 @@ type Store interface {
 
 	// Replace puts r (all parts and the times) in place of the record, in one
 	// step, if its version is still the given one, and raises the version by one.
+	// Seen it never moves back: a touch may have come between.
 	// Then it lists the session under r's Indexes; under earlier ones it may stay
 	// listed while it lives. It returns ErrNotFound or ErrConflict without changing
 	// anything.

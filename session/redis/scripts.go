@@ -22,17 +22,22 @@ var (
 		return {'done'}`)
 
 	// KEYS: hot, tokens. ARGV: hot, tokens, display, indexes, seen, ends, idle, end
-	// of both, version, next version, channel, message. Returns the old indexes.
+	// of both, version, next version, channel, message. Returns the old indexes. It
+	// may have been seen later than ARGV says, by a touch meanwhile.
 	replaceScript = newScript(`
-		local now = redis.call('TIME')
-		if tonumber(ARGV[8]) <= now[1] * 1000 + math.floor(now[2] / 1000) then return {'not found'} end
-		local old = redis.call('HMGET', KEYS[1], 'version', 'indexes')
+		local old = redis.call('HMGET', KEYS[1], 'version', 'indexes', 'seen')
 		if not old[1] then return {'not found'} end
+		local seen, last = ARGV[5], ARGV[8]
+		if old[3] and tonumber(old[3]) > tonumber(seen) then
+			seen, last = old[3], math.min(old[3] + ARGV[7], ARGV[6])
+		end
+		local now = redis.call('TIME')
+		if tonumber(last) <= now[1] * 1000 + math.floor(now[2] / 1000) then return {'not found'} end
 		if old[1] ~= ARGV[9] then return {'conflict'} end
+		local at = string.format('%.0f', last - 1)
 		redis.call('HSET', KEYS[1], 'version', ARGV[10], 'sealed', ARGV[1], 'display', ARGV[3], 'indexes', ARGV[4],
-			'seen', ARGV[5], 'ends', ARGV[6], 'idle', ARGV[7])
+			'seen', seen, 'ends', ARGV[6], 'idle', ARGV[7])
 		redis.call('SET', KEYS[2], ARGV[2])
-		local at = string.format('%.0f', ARGV[8] - 1)
 		redis.call('PEXPIREAT', KEYS[1], at)
 		redis.call('PEXPIREAT', KEYS[2], at)
 		redis.call('PUBLISH', ARGV[11], ARGV[12])

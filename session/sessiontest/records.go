@@ -302,11 +302,13 @@ var touch = []promise{
 		b.holds(id, 1, r)
 	}},
 	{"of_none_does_nothing", func(b *bench) { b.must(b.store.Touch(b.Context(), nil)) }},
-	{"does_not_lose_a_replace_its_race", func(b *bench) {
+	{"does_not_lose_a_replace_its_race_nor_is_undone_by_it", func(b *bench) {
 		id, second := b.newID(), b.record("second")
+		touched := second.Seen.Add(time.Second)
 		b.must(b.create(id, b.record("first")))
-		b.must(b.touch(id, second.Seen.Add(time.Second)))
+		b.must(b.touch(id, touched))
 		b.must(b.store.Replace(b.Context(), id, 1, second))
+		second.Seen = touched
 		b.holds(id, 2, second)
 	}},
 }

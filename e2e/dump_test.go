@@ -362,7 +362,7 @@ func vaultOverTheDump(t *testing.T, w *world, l loot, tweety, sylvester canary) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	defer store.Close() //nolint:errcheck // nothing is lost with it
 	vault := &session.Vault{Store: store, Sealer: l.ring, Absolute: 12 * time.Hour, Idle: time.Hour}
 	tokens := []session.Token{{}, session.Token(tweety.id), session.Token(sylvester.id)}
 	for _, g := range l.guesses() {

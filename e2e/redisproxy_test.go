@@ -54,7 +54,7 @@ func startRedisProxy(t *testing.T, target string) *redisProxy {
 		}
 	})
 	t.Cleanup(func() {
-		l.Close() //nolint:errcheck // it ends with the test
+		l.Close()
 		p.set(weather{})
 		p.reset(false)
 		p.group.Wait()
@@ -83,7 +83,7 @@ func (p *redisProxy) reset(subscriptionsOnly bool) {
 			if tcp, ok := c.(*net.TCPConn); ok {
 				_ = tcp.SetLinger(0) // ECONNRESET, and no orderly end
 			}
-			c.Close() //nolint:errcheck // that is the fault
+			c.Close() // that is the fault
 		}
 	}
 }

@@ -2,9 +2,10 @@ package e2e_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"math/rand/v2"
+	"math/big"
 	"net/http"
 	"os"
 	"slices"
@@ -28,10 +29,11 @@ const (
 	watchAfter = 1500 * time.Millisecond // victims go on trying
 	leastTries = 20                      // a second, of each victim at each replica
 	tryEvery   = 36 * time.Millisecond   // somewhat more of them
-	atOnce     = 25                      // victims of a batch
+	atOnce     = 15                      // victims of a batch
 	signsIn    = 12                      // every so many victims have signed in for real
 	viaEnvoy   = 5                       // and every so many try through Envoy, too
 	bystanders = 3                       // are never revoked
+	mostFaults = 10                      // in a hundred requests, of a store that is slow because the machine is busy
 )
 
 // Three replicas behind one Envoy, and people who are thrown out at random moments:
@@ -39,9 +41,11 @@ const (
 // Each tries to get in at every replica, more than twenty times a second. In two
 // batches of three, one replica does not hear of changes: what it subscribed to is
 // cut off, or silent. Nobody gets in with a request that was sent later than a
-// second after the answer to the revocation; everybody else is let in all the while.
+// second after the answer to the revocation; everybody else is let in all the while,
+// or told that the store gives no answer, which it does on a machine that is busy.
+// With store_outage such an answer would be a pass, and the promise that much later.
 //
-// A thousand take two minutes, so that only `make chaos` does them all.
+// A thousand take three minutes, so that only `make chaos` does them all.
 func TestRevokedEverywhereWithinASecond(t *testing.T) {
 	victims := 300
 	if os.Getenv("COUNTERSIGN_CHAOS") == "1" {
@@ -50,6 +54,7 @@ func TestRevokedEverywhereWithinASecond(t *testing.T) {
 	c := newCourt(t)
 	began := time.Now()
 	stand := c.watchBystanders(t)
+	defer stand()
 	for n := 0; len(c.done) < victims; n++ {
 		network := c.networks[n/3%len(c.networks)]
 		switch n % 3 {
@@ -62,9 +67,8 @@ func TestRevokedEverywhereWithinASecond(t *testing.T) {
 		}
 		network.set(weather{})
 	}
-	n := stand()
-	t.Logf("%d revocations in %v, %d of them repeated, while %d requests of bystanders passed",
-		len(c.done), time.Since(began).Round(time.Second), c.repeated(), n)
+	stand()
+	t.Logf("%d revocations in %v, %d of them repeated", len(c.done), time.Since(began).Round(time.Second), c.repeated())
 	c.mustHaveTried(t)
 	c.mustHaveLetIn(t)
 	for _, late := range c.late() {
@@ -149,6 +153,7 @@ func newCourt(t *testing.T) *court {
 	// Sign-outs are answered inside the check, so that all replicas do some.
 	c := &court{world: newWorld(t, setup{
 		Redis: true, Replicas: 3, Process: true, Proxied: true, Admin: true, InsideCheck: true,
+		Session: "store_outage: 0s",
 	}, fault{people: known})}
 	c.vault = c.operator(t)
 	for _, r := range c.replicas {
@@ -242,6 +247,15 @@ func tokenOf(t *testing.T, p *person) session.Token {
 	return token
 }
 
+// chance is a number from 0 to below n.
+func chance[N ~int | ~int64](n N) N {
+	some, err := rand.Int(rand.Reader, big.NewInt(int64(n)))
+	if err != nil {
+		panic(err) // it never fails since Go 1.24
+	}
+	return N(some.Int64())
+}
+
 // batch throws some people out. The network changes at some moment when they are
 // there, or are being thrown out.
 func (c *court) batch(t *testing.T, weather string, change func()) {
@@ -249,7 +263,7 @@ func (c *court) batch(t *testing.T, weather string, change func()) {
 	people := c.people(t, weather)
 	var group sync.WaitGroup
 	group.Go(func() {
-		time.Sleep(rand.N(700 * time.Millisecond))
+		time.Sleep(chance(700 * time.Millisecond))
 		change()
 	})
 	for i, v := range people {
@@ -261,6 +275,7 @@ func (c *court) batch(t *testing.T, weather string, change func()) {
 
 // follow lets somebody try everywhere, throws them out, and lets them go on.
 func (c *court) follow(t *testing.T, v *victim, through bool) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var trying sync.WaitGroup
@@ -278,7 +293,7 @@ func (c *court) follow(t *testing.T, v *victim, through bool) {
 			s.run(ctx, 2*tryEvery, func(ctx context.Context) int { return k.send(ctx, c.client).status })
 		})
 	}
-	time.Sleep(500*time.Millisecond + rand.N(700*time.Millisecond))
+	time.Sleep(500*time.Millisecond + chance(700*time.Millisecond))
 	v.asked = time.Now()
 	err := c.throwOut(t.Context(), v)
 	v.answered = time.Now()
@@ -335,7 +350,7 @@ func (s *tries) run(ctx context.Context, every time.Duration, ask func(context.C
 // throwOut ends somebody's session and returns once that is answered. A store that
 // gave no answer is asked again, as the answer says.
 func (c *court) throwOut(ctx context.Context, v *victim) error {
-	by := c.admins[rand.N(len(c.admins))]
+	by := c.admins[chance(len(c.admins))]
 	for deadline := time.Now().Add(startTimeout); ; {
 		n, err := c.throwOutOnce(ctx, by, v)
 		switch {
@@ -386,8 +401,8 @@ func (c *court) signOut(ctx context.Context, token session.Token) error {
 }
 
 // watchBystanders has people ask at every replica who are never thrown out. The
-// returned function ends that, and returns how often they were let in.
-func (c *court) watchBystanders(t *testing.T) func() int {
+// returned function ends that, and looks at how they fared.
+func (c *court) watchBystanders(t *testing.T) (end func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	var trying sync.WaitGroup
@@ -401,34 +416,40 @@ func (c *court) watchBystanders(t *testing.T) func() int {
 			trying.Go(func() { s.run(ctx, 3*tryEvery, c.asker(t, i, token)) })
 		}
 	}
-	return sync.OnceValue(func() int {
+	return sync.OnceFunc(func() {
 		t.Helper()
 		stop()
 		trying.Wait()
-		passed := 0
+		answers := map[int]int{}
 		for _, s := range all {
-			passed += len(s.all)
-			s.mustPass(t, "a bystander", time.Now())
+			s.entered(time.Now(), answers)
 		}
-		return passed
+		mustEnter(t, "bystanders", answers)
 	})
 }
 
-// mustPass fails the test for each status but 200 of those who tried, and were
-// answered, before a moment.
-func (s *tries) mustPass(t *testing.T, who string, before time.Time) {
-	t.Helper()
-	wrong := map[int]int{}
-	n := 0
+// entered counts what came of requests that were sent, and answered, before a
+// moment.
+func (s *tries) entered(before time.Time, into map[int]int) {
 	for _, a := range s.all {
 		if a.at.Add(a.took).Before(before) {
-			if n++; a.status != http.StatusOK {
-				wrong[a.status]++
-			}
+			into[a.status]++
 		}
 	}
-	if len(wrong) > 0 || n == 0 {
-		t.Errorf("%s at %s: of %d requests these were not let in: %v", who, s.where, n, wrong)
+}
+
+// mustEnter fails the test unless everybody was let in who may be.
+func mustEnter(t *testing.T, who string, answers map[int]int) {
+	t.Helper()
+	passed, faults := answers[http.StatusOK], answers[http.StatusServiceUnavailable]
+	t.Logf("%s: %d requests were let in, %d met a store without an answer", who, passed, faults)
+	for status, n := range answers {
+		if status != http.StatusOK && status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d requests were answered with %d", who, n, status)
+		}
+	}
+	if passed == 0 || faults*100 > mostFaults*(passed+faults) {
+		t.Errorf("%s: this proves nothing: the machine is too busy", who)
 	}
 }
 
@@ -436,11 +457,13 @@ func (s *tries) mustPass(t *testing.T, who string, before time.Time) {
 // out.
 func (c *court) mustHaveLetIn(t *testing.T) {
 	t.Helper()
+	answers := map[int]int{}
 	for _, v := range c.done {
 		for _, s := range v.tries {
-			s.mustPass(t, v.subject+", "+v.weather, v.asked)
+			s.entered(v.asked, answers)
 		}
 	}
+	mustEnter(t, "those who were thrown out later", answers)
 }
 
 // mustHaveTried fails the test unless everybody tried often enough for it to prove

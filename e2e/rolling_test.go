@@ -351,7 +351,7 @@ func (r *roll) signOutUser(t *testing.T, in []*person, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	defer store.Close() //nolint:errcheck // nothing is lost with it
 	vault := &session.Vault{Store: store, Sealer: ring}
 	ended, err := vault.RevokeUser(t.Context(), r.provider.issuer, r.subject(t, in[0]))
 	if err != nil || len(ended) != len(in) {
@@ -399,7 +399,7 @@ func openDoor(t *testing.T) *door {
 		}
 	})
 	t.Cleanup(func() {
-		l.Close() //nolint:errcheck // it ends with the test
+		l.Close()
 		d.mu.Lock()
 		for c := range d.open {
 			c.Close()

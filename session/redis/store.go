@@ -210,6 +210,9 @@ var errSilent = errors.New("no answer lately, not asked")
 // answered reports whether err came from Redis itself.
 func answered(err error) bool {
 	var reply redis.Error
+	if err != nil && signedOff(err) {
+		return false
+	}
 	return err == nil || errors.As(err, &reply) || errors.Is(err, errUnknownAnswer) || errors.Is(err, session.ErrNotFound) ||
 		errors.Is(err, session.ErrExists) || errors.Is(err, session.ErrConflict)
 }
@@ -221,4 +224,10 @@ func withoutArguments(err error) error {
 		return errors.New(text)
 	}
 	return err
+}
+
+// signedOff reports whether Redis does not know us: a password was changed at one
+// end only. To try again at each request would be a connection each.
+func signedOff(err error) bool {
+	return strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "NOAUTH")
 }

@@ -76,6 +76,7 @@ type Provider struct {
 	doubts   chan struct{}             // holds a value when it should be probed now
 	exchange chan struct{}             // holds a value for each exchange under way
 	revisits chan struct{}             // holds a value for each revisit under way
+	silences atomic.Int32              // revisits in a row without an answer
 	paused   atomic.Pointer[time.Time] // before it there are no revisits; nil for no such time
 	warnPKCE sync.Once
 }

@@ -30,7 +30,7 @@ func (p *Provider) revisit(ctx context.Context, g Grant, call func(*metadata) (G
 		return Grant{}, fmt.Errorf("%w: the grant is of another issuer", ErrSubject)
 	}
 	if until := p.paused.Load(); until != nil && p.config.Now().Before(*until) {
-		return Grant{}, unavailable("provider "+p.config.Name, fmt.Errorf("it wants to be left alone until %s", until.UTC().Format(time.RFC3339)))
+		return Grant{}, unavailable("provider "+p.config.Name, fmt.Errorf("it is left alone until %s", until.UTC().Format(time.RFC3339)))
 	}
 	select {
 	case p.revisits <- struct{}{}:
@@ -39,10 +39,33 @@ func (p *Provider) revisit(ctx context.Context, g Grant, call func(*metadata) (G
 		return Grant{}, unavailable("provider "+p.config.Name, fmt.Errorf("%d revisits wait for it already", maxRevisits))
 	}
 	grant, err := call(p.metadata.Load())
+	p.breathe(err)
 	if err != nil && !errors.Is(err, ErrEnded) {
 		p.logRefusal(ctx, err)
 	}
 	return grant, err
+}
+
+// A provider that gave so many revisits in a row no answer is left alone for a
+// moment, however many logins there are to ask about.
+const (
+	maxSilences = 3
+	breather    = time.Second
+)
+
+// breathe counts what came of a revisit.
+func (p *Provider) breathe(err error) {
+	if !errors.Is(err, ErrUnavailable) {
+		p.silences.Store(0)
+		return
+	}
+	if p.silences.Add(1) < maxSilences {
+		return
+	}
+	until := p.config.Now().Add(breather)
+	if last := p.paused.Load(); last == nil || last.Before(until) {
+		p.paused.CompareAndSwap(last, &until)
+	}
 }
 
 // pause heeds the Retry-After of a 429 or 503 (RFC 9110 §10.2.3, RFC 6585 §4).

@@ -192,6 +192,34 @@ func TestRevisit_stays_away_while_the_provider_asks_for_it(t *testing.T) {
 	}
 }
 
+// Three in a row without an answer: from then on it is asked once a second.
+func TestRevisit_leaves_a_provider_alone_that_gives_no_answer(t *testing.T) {
+	w, c := lasting(t, nil)
+	g := w.granted(t)
+	w.SetLies(oidctest.Lies{Token: oidctest.Fault{Status: http.StatusInternalServerError}})
+	asked := w.Count(oidctest.RefreshAsked)
+	for range 20 {
+		if _, err := w.revisit(t, (*oidc.Provider).Refresh, g); !errors.Is(err, oidc.ErrUnavailable) {
+			t.Fatalf("Refresh = %v, want %v", err, oidc.ErrUnavailable)
+		}
+	}
+	if n := w.Count(oidctest.RefreshAsked) - asked; n != 3 {
+		t.Errorf("it was asked %d times, want 3", n)
+	}
+	c.sleep(time.Second)
+	for range 5 {
+		w.revisit(t, (*oidc.Provider).Refresh, g) //nolint:errcheck // looked at above
+	}
+	if n := w.Count(oidctest.RefreshAsked) - asked; n != 4 {
+		t.Errorf("a second later it was asked %d times, want 4", n)
+	}
+	w.SetLies(oidctest.Lies{})
+	c.sleep(time.Second)
+	if _, err := w.revisit(t, (*oidc.Provider).Refresh, g); err != nil {
+		t.Errorf("Refresh = %v, once it answers", err)
+	}
+}
+
 func TestRevisit_waits_at_most_32_times(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

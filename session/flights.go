@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	maxFlights   = 10_000           // under way or paused, in one process
-	shortPause   = 5 * time.Second  // after the first question without an answer
-	longPause    = 10 * time.Second // after each further one
-	rememberFail = time.Minute      // how long it counts that one had no answer
+	maxFlights   = 10_000          // under way or paused, in one process
+	shortPause   = 3 * time.Second // after the first question without an answer
+	longPause    = 4 * time.Second // after each further one
+	rememberFail = time.Minute     // how long it counts that one had no answer
 )
 
 // errCrowded is the answer when too many sessions are asked about.

@@ -556,7 +556,7 @@ func TestRenewWithoutAnAnswer(t *testing.T) {
 		d.fails(d.replicas[1]) // in vain for three seconds
 		d.asks("refresh")
 	})
-	asking(t, "it_pauses_for_longer_each_time_and_asks_about_six_times_a_minute", func(d due) {
+	asking(t, "it_pauses_for_longer_each_time_and_asks_about_twelve_times_a_minute", func(d due) {
 		d.idp.behave(func(p *idp) {
 			p.answer = func(oidc.Grant) (oidc.Grant, error) { return oidc.Grant{}, oidc.ErrUnavailable }
 		})
@@ -569,13 +569,13 @@ func TestRenewWithoutAnAnswer(t *testing.T) {
 				}
 			})
 		}
-		if len(at) < 18 || len(at) > 32 {
+		if len(at) < 45 || len(at) > 80 {
 			d.Errorf("it asked %d times in five minutes", len(at))
 		}
 		for i := range len(at) - 1 {
-			least, most := 10*time.Second, 15*time.Second
+			least, most := 4*time.Second, 6*time.Second
 			if i == 0 {
-				least, most = 5*time.Second, 7500*time.Millisecond
+				least, most = 3*time.Second, 4500*time.Millisecond
 			}
 			// Beside the pause: the answer, and the wait for the end of the lock.
 			if pause := at[i+1] - at[i]; pause < least || pause > most+3*time.Second {

@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	maxFlights   = 10_000          // under way or paused, in one process
-	shortPause   = 3 * time.Second // after the first question without an answer
-	longPause    = 4 * time.Second // after each further one
-	rememberFail = time.Minute     // how long it counts that one had no answer
+	maxFlights   = 10_000                 // under way or paused, in one process
+	shortPause   = 3 * time.Second        // after the first question without an answer
+	longPause    = 4 * time.Second        // after each further one
+	storePause   = 500 * time.Millisecond // after the store gave none
+	rememberFail = time.Minute            // how long it counts that one had no answer
 )
 
 // errCrowded is the answer when too many sessions are asked about.
@@ -65,12 +66,15 @@ func (f *flights) join(now time.Time, id ID) (one *flight, mine bool) {
 	return one, true
 }
 
-// land ends a flight. One without an answer stays there for its pause.
+// land ends a flight. One without an answer stays there for its pause, which is
+// short where it was the store that had none: nobody has asked the provider yet.
 func (f *flights) land(now time.Time, id ID, one *flight, s Session, err error) {
 	f.mu.Lock()
 	one.session, one.err = s, err
 	if err == nil || errors.Is(err, ErrNotFound) {
 		delete(f.all, id)
+	} else if errors.Is(err, errStore) {
+		one.until = now.Add(storePause)
 	} else {
 		one.until = now.Add(one.pause)
 		one.failures++

@@ -122,13 +122,13 @@ func (q *question) put(ctx context.Context) (Session, error) {
 	defer cancel()
 	latest, done, err := q.lock(asking)
 	if done || err != nil {
-		return latest, err
+		return latest, ofStore(err)
 	}
 	var pause time.Duration
 	defer func() { q.unlock(ctx, pause) }()
 	known, err := q.read(asking)
 	if err != nil || q.renewed(known.session) {
-		return known.session, err
+		return known.session, ofStore(err)
 	}
 	latest, report := q.ask(ctx, asking, known)
 	report.Session, report.Subject, report.Provider = q.asked.ID, known.grant.Subject, q.provider.Name()
@@ -139,6 +139,17 @@ func (q *question) put(ctx context.Context) (Session, error) {
 		q.v.OnRenewal(report)
 	}
 	return latest, report.Err
+}
+
+// errStore is of an error that came before the provider was asked.
+var errStore = errors.New("session: the provider was not asked")
+
+// ofStore makes err, unless it says something, one of the store.
+func ofStore(err error) error {
+	if err == nil || decisive(err) || errors.Is(err, errElsewhere) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errStore, err)
 }
 
 // lock waits until it is our turn, or somebody else has the answer: then done.

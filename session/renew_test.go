@@ -594,15 +594,15 @@ func TestRenewWithoutAnAnswer(t *testing.T) {
 			d.Errorf("%v, lapses %v, want stale and %v", s.State(time.Now()), s.Lapses, end)
 		}
 	})
-	asking(t, "the_store_is_away_and_nobody_is_asked", func(d due) {
-		d.store.put(fault("LoadWhole", 1, noCall))
-		d.renews(d.here, errAway)
-		d.asks()
-		time.Sleep(7500 * time.Millisecond)
-		d.store.put(fault("Lock", 1, noCall))
-		d.renews(d.here, errAway)
-		d.asks()
-		time.Sleep(15 * time.Second)
+	asking(t, "the_store_is_away_and_nobody_is_asked_for_half_a_second", func(d due) {
+		for _, call := range []string{"LoadWhole", "Lock"} {
+			d.store.put(fault(call, 1, noCall))
+			d.renews(d.here, errAway)
+			time.Sleep(500*time.Millisecond - 1)
+			d.renews(d.here, errAway)
+			d.asks()
+			time.Sleep(1)
+		}
 		d.renews(d.here, nil)
 	})
 	asking(t, "the_store_panics", func(d due) {

@@ -67,9 +67,17 @@ func (a *Authorizer) Check(ctx context.Context, req Request) Decision {
 	if rule == nil {
 		return a.deny(nil, req, reason, nil)
 	}
-	v := visit{now: now, rule: rule, req: req}
-	a.identify(ctx, &v)
-	return a.act(ctx, v, Decide(now, *rule, req, v.caller))
+	v := &visit{now: now, rule: rule, req: req}
+	a.identify(ctx, v)
+	return a.decide(ctx, v)
+}
+
+// decide decides about a visit and makes it happen. It is apart from Check, on
+// whose stack the session is read.
+//
+//go:noinline
+func (a *Authorizer) decide(ctx context.Context, v *visit) Decision {
+	return a.act(ctx, *v, Decide(v.now, *v.rule, v.req, v.caller))
 }
 
 // visit is what is known about a request once it has found its rule.

@@ -21,10 +21,16 @@ const maxLogged = 512
 func (l Logged) Check(ctx context.Context, req Request) Decision {
 	began := time.Now()
 	d := l.Next.Check(ctx, req)
-	level := d.level()
-	if !l.Log.Enabled(ctx, level) {
-		return d
+	if level := d.level(); l.Log.Enabled(ctx, level) {
+		l.write(ctx, level, &req, &d, time.Since(began))
 	}
+	return d
+}
+
+// write is apart from Check, on whose stack a whole check takes place.
+//
+//go:noinline
+func (l Logged) write(ctx context.Context, level slog.Level, req *Request, d *Decision, took time.Duration) {
 	attrs := []slog.Attr{
 		slog.String("decision", d.ID),
 		slog.String("app", d.App),
@@ -36,13 +42,12 @@ func (l Logged) Check(ctx context.Context, req Request) Decision {
 		slog.String("path", clip(req.Path)),
 		slog.String("subject", d.Subject),
 		slog.Any("session", d.Session),
-		slog.Duration("duration", time.Since(began)),
+		slog.Duration("duration", took),
 	}
 	if d.Cause != nil {
 		attrs = append(attrs, slog.String("cause", d.Cause.Error()))
 	}
 	l.Log.LogAttrs(ctx, level, "decided", attrs...)
-	return d
 }
 
 func (d Decision) level() slog.Level {

@@ -155,6 +155,24 @@ func TestRenewWithoutAnAnswer(t *testing.T) {
 		await(t, func() bool { return w.Count(oidctest.Refreshed) == 1 })
 		b.want(t, page("/x"), authz.SignedIn)
 	})
+	t.Run("is_out_when_the_session_was_ended_meanwhile", func(t *testing.T) {
+		w, b := renewingWorld(t)
+		held := make(chan struct{})
+		token, _ := session.ParseToken(b.cookie(sessionCookie))
+		w.network.onRequest(func(*http.Request) {
+			if err := w.vault.Delete(context.Background(), token.ID()); err != nil {
+				t.Error(err)
+			}
+			<-held
+		})
+		w.clock.pass(accessLife)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if d := w.checkWithin(ctx, t, b.carry(page("/x"))); d.Reason != authz.LoginRequired {
+			t.Errorf("Check = %s (%v), want login_required", d.Reason, d.Cause)
+		}
+		close(held)
+	})
 	t.Run("of_the_store_loses_nothing", func(t *testing.T) {
 		w, b := renewingWorld(t)
 		w.clock.pass(accessLife + grace)

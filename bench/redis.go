@@ -45,6 +45,7 @@ func startRedis(ctx context.Context) (_ *redisServer, err error) {
 	if err := errors.Join(err, l.Close()); err != nil {
 		return nil, err
 	}
+	//nolint:gosec // the redis-server that was found, on a port of ours
 	s.process = exec.CommandContext(ctx, path, "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no",
 		"--user", hearing, "on", ">"+pass, "~*", "&*", "+@all",
 		"--user", deaf, "on", ">"+pass, "~*", "&*", "+@all", "-subscribe")

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,14 +117,14 @@ func (c *cache) stamp(id ID) stamp {
 
 // remember keeps a session that was read after noted, unless it may have
 // changed since.
-func (c *cache) remember(s *Session, noted stamp, size int) {
+func (c *cache) remember(s *Session, noted stamp) {
 	g := c.guard(s.ID)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.generation != noted.generation || c.epoch.Load() != noted.epoch {
 		return
 	}
-	c.entries.Set(s.ID, &entry{session: s, epoch: noted.epoch, at: c.now(), weight: weigh(size)})
+	c.entries.Set(s.ID, &entry{session: s, epoch: noted.epoch, at: c.now(), weight: weigh(s)})
 }
 
 // rememberUnknown keeps that there is no such session. An identifier belongs to a
@@ -181,9 +182,45 @@ func (c *cache) Lost() {
 // Heard implements [Watcher].
 func (c *cache) Heard(at time.Time) { c.heard.Store(int64(at.Sub(c.base))) }
 
-// weigh is what an entry takes in memory, roughly: its maps and strings take some
-// four times the bytes of the JSON that they were read from.
-func weigh(size int) uint32 {
-	const fixed = 1 << 10
-	return uint32(fixed + 4*size)
+// weigh is what an entry takes in memory, roughly.
+func weigh(s *Session) uint32 {
+	const fixed = 1 << 10 // the entry, its place in the cache, the session, its short strings
+	who := &s.Identity
+	size := fixed + len(who.Email) + len(who.Name) + len(who.Username)
+	for _, list := range [][]string{who.Groups, who.AMR} {
+		for _, s := range list {
+			size += word + len(s)
+		}
+	}
+	return uint32(size + footprint(who.Claims))
+}
+
+const word = 16 // of a string, an interface
+
+// footprint is what a claim takes in memory, roughly. A map has room for eight
+// pairs at least, unless it is empty.
+func footprint(claim any) int {
+	const emptyMap, smallMap, eachMore = 64, 320, 64
+	switch c := claim.(type) {
+	case string:
+		return word + len(c)
+	case json.Number:
+		return word + len(c)
+	case []any:
+		size := 2 * word
+		for _, v := range c {
+			size += word + footprint(v)
+		}
+		return size
+	case map[string]any:
+		if len(c) == 0 {
+			return emptyMap
+		}
+		size := smallMap + eachMore*max(0, len(c)-8)
+		for k, v := range c {
+			size += len(k) + footprint(v)
+		}
+		return size
+	}
+	return word
 }

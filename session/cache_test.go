@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -548,13 +550,13 @@ func TestCacheIsBounded(t *testing.T) {
 			v := replica(t, session.NewMemory())
 			fat := alice()
 			fat.Claims = map[string]any{"fat": strings.Repeat("x", 1<<20)}
-			for range 40 {
+			for range 80 {
 				token, _ := enter(t, v, fat)
 				find(t, v, token, nil)
 			}
 			synctest.Wait()
-			if n := v.Cached(); n == 0 || n > 16 {
-				t.Errorf("%d sessions of some 4 MB are remembered, want 16 at most in 64 MB", n)
+			if n := v.Cached(); n == 0 || n > 63 {
+				t.Errorf("%d sessions of some 1 MB are remembered, want 63 at most in 64 MB", n)
 			}
 		})
 	})
@@ -600,4 +602,54 @@ func TestCacheWithManyAtOnce(t *testing.T) {
 	working.Wait()
 	cancel()
 	running.Wait()
+}
+
+// What a session weighs in the cache is what it takes in memory, within a factor
+// of two, whatever its claims are made of.
+func TestCacheWeighsWhatItHolds(t *testing.T) {
+	texts := make([]any, 200)
+	objects := make([]any, 100)
+	empty := make([]any, 1000)
+	for i := range texts {
+		texts[i] = fmt.Sprint("role-of-some-length-", i)
+	}
+	for i := range objects {
+		objects[i] = map[string]any{"id": fmt.Sprint(i), "name": "a role"}
+	}
+	for i := range empty {
+		empty[i] = map[string]any{}
+	}
+	for name, claim := range map[string]any{"none": nil, "strings": texts, "objects": objects, "empty_objects": empty} {
+		t.Run(name, func(t *testing.T) {
+			v := &session.Vault{Store: session.NewMemory(), Sealer: session.GenerateKeyring(), Absolute: time.Hour, Idle: time.Hour}
+			const many = 50
+			g := alice()
+			g.Claims = map[string]any{"claim": claim}
+			var tokens []session.Token
+			for range many {
+				token, _, err := v.Create(t.Context(), time.Now(), session.Login{App: "chat", Grant: g})
+				if err != nil {
+					t.Fatal(err)
+				}
+				tokens = append(tokens, token)
+			}
+			before := heap()
+			for _, token := range tokens {
+				find(t, v, token, nil)
+			}
+			took, weighs := (heap()-before)/many, session.CacheWeight(v)/many
+			if weighs*2 < took || took*2+4096 < weighs {
+				t.Errorf("it weighs %d, and takes %d bytes", weighs, took)
+			}
+			runtime.KeepAlive(v)
+		})
+	}
+}
+
+func heap() int {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }

@@ -122,6 +122,13 @@ func decodeTokens(plain []byte) (oidc.Grant, error) {
 // anybody may take (RFC 8949 §9.2).
 const numberTag = 0x6373 // "cs"
 
+// Bounds on claims beyond any that a provider can send in its 1 MiB, but for the
+// nesting: those that are nested more deeply make no session.
+const (
+	maxNested   = 256
+	maxElements = 1 << 20
+)
+
 var encoding, decoding = modes()
 
 func modes() (cbor.EncMode, cbor.DecMode) {
@@ -137,6 +144,8 @@ func modes() (cbor.EncMode, cbor.DecMode) {
 	dec, err := cbor.DecOptions{
 		DefaultMapType: reflect.TypeFor[map[string]any](),
 		UTF8:           cbor.UTF8DecodeInvalid, // what was sealed is what comes out
+		// A provider's answer has a bound in bytes, and what it holds must open again.
+		MaxNestedLevels: maxNested, MaxArrayElements: maxElements, MaxMapPairs: maxElements,
 	}.DecModeWithTags(tags)
 	if err != nil {
 		panic(err)
@@ -144,7 +153,14 @@ func modes() (cbor.EncMode, cbor.DecMode) {
 	return enc, dec
 }
 
-func encode(content any) ([]byte, error) { return encoding.Marshal(content) }
+// encode writes what decode will read again, or fails.
+func encode(content any) ([]byte, error) {
+	plain, err := encoding.Marshal(content)
+	if err != nil {
+		return nil, err
+	}
+	return plain, decoding.Wellformed(plain)
+}
 
 // decode reads what we sealed ourselves. Its error does not name the value, which
 // is somebody's.

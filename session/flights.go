@@ -48,7 +48,7 @@ func (f *flights) join(now time.Time, id ID) (one *flight, mine bool) {
 	switch {
 	case last != nil && (last.until.IsZero() || now.Before(last.until)):
 		return last, false
-	case last == nil && len(f.all) >= maxFlights:
+	case last == nil && !f.room(now):
 		one = &flight{done: make(chan struct{}), err: errCrowded}
 		close(one.done)
 		return one, false
@@ -64,6 +64,20 @@ func (f *flights) join(now time.Time, id ID) (one *flight, mine bool) {
 	f.all[id] = one
 	f.running.Add(1)
 	return one, true
+}
+
+// room makes room for one more where there is none: what may be asked again is
+// forgotten first. The caller holds mu.
+func (f *flights) room(now time.Time) bool {
+	if len(f.all) < maxFlights {
+		return true
+	}
+	for id, one := range f.all {
+		if !one.until.IsZero() && !now.Before(one.until) {
+			delete(f.all, id)
+		}
+	}
+	return len(f.all) < maxFlights
 }
 
 // land ends a flight. One without an answer stays there for its pause, which is

@@ -43,11 +43,11 @@ const (
 )
 
 const (
-	lockLife  = 30 * time.Second // longer than a question can take
+	lockLife  = time.Minute // longer than askFor and keepFor: until then nobody else sends a spent token
 	lockPoll  = 50 * time.Millisecond
 	lockWait  = 3 * time.Second  // for the answer of another replica
 	askFor    = 25 * time.Second // with all calls to provider and store
-	keepFor   = time.Minute      // how long an answer is offered to a store that does not take it
+	keepFor   = 30 * time.Second // how long an answer is offered to a store that does not take it
 	keepPoll  = 250 * time.Millisecond
 	unlockFor = time.Second
 )
@@ -195,6 +195,8 @@ type known struct {
 	record  Record
 	session Session
 	grant   oidc.Grant // with its Identity
+
+	ahead time.Duration // of the store's clock, by which the times were moved
 }
 
 // read reads all of the session.
@@ -203,16 +205,17 @@ func (q *question) read(ctx context.Context) (known, error) {
 	if err != nil {
 		return known{}, err
 	}
-	s, err := q.v.open(q.token, q.asked.ID, r)
+	ahead := q.v.Store.Ahead()
+	s, err := q.v.open(q.token, q.asked.ID, r, ahead)
 	if err != nil {
 		return known{}, err
 	}
-	g, err := q.v.openTokens(q.token, r)
+	g, err := q.v.openTokens(q.token, r, ahead)
 	if err != nil {
 		return known{}, err
 	}
 	g.Identity = s.Identity
-	return known{r, *s, g}, nil
+	return known{r, *s, g, ahead}, nil
 }
 
 // ask asks the provider and does what the answer says. ctx is for keeping it,
@@ -295,14 +298,11 @@ func (q *question) end(ctx context.Context) error {
 
 // keep stores what the provider answered before anybody uses it, and returns the
 // session as it is now. checked is when the provider vouched for it; zero, if it
-// only gave new tokens. A store that does not answer is offered it for a minute:
+// only gave new tokens. A store that does not answer is offered it for half a minute:
 // the old refresh token is good for nothing any more.
 func (q *question) keep(ctx context.Context, k known, answer oidc.Grant, checked time.Time) (Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, keepFor)
 	defer cancel()
-	// From now on the stored refresh token is spent. Whoever else sends it before
-	// the new one is there ends the login.
-	_, _ = q.v.Store.Lock(ctx, q.asked.ID, q.owner, keepFor+lockLife)
 	for {
 		s, err := q.replace(ctx, k, answer, checked)
 		switch {
@@ -332,7 +332,7 @@ func (q *question) keep(ctx context.Context, k known, answer oidc.Grant, checked
 // replace puts answer in the place of what is known.
 func (q *question) replace(ctx context.Context, k known, answer oidc.Grant, checked time.Time) (Session, error) {
 	v, ahead := q.v, q.v.Store.Ahead()
-	s := k.session.shifted(ahead)
+	s := k.session.shifted(k.ahead) // as it was read: no end moves because clocks do
 	s.Identity, answer.Expires = answer.Identity, shift(answer.Expires, ahead)
 	if !checked.IsZero() {
 		checked = checked.Add(ahead).Truncate(time.Millisecond)

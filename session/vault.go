@@ -133,18 +133,18 @@ func (v *Vault) read(ctx context.Context, t Token, id ID) (s *Session, err error
 	if err != nil {
 		return nil, err
 	}
-	if s, err = v.open(t, id, r); err != nil {
+	if s, err = v.open(t, id, r, v.Store.Ahead()); err != nil {
 		return nil, err
 	}
-	v.cache().remember(s, noted, len(r.Hot))
+	v.cache().remember(s, noted)
 	if !v.Sealer.Current(r.Hot) {
 		v.reseals.want(t)
 	}
 	return s, nil
 }
 
-// open opens the hot part of a record.
-func (v *Vault) open(t Token, id ID, r Record) (*Session, error) {
+// open opens the hot part of a record of a store whose clock is ahead of ours.
+func (v *Vault) open(t Token, id ID, r Record, ahead time.Duration) (*Session, error) {
 	plain, err := v.Sealer.Open(bind(hotPurpose, t, id), r.Hot)
 	if err != nil {
 		return nil, notFoundIfForged(err)
@@ -159,7 +159,7 @@ func (v *Vault) open(t Token, id ID, r Record) (*Session, error) {
 	}
 	s.Idle = min(s.Idle, r.Idle)
 	v.Revalidation.schedule(s)
-	s.shift(-v.Store.Ahead())
+	s.shift(-ahead)
 	return s, nil
 }
 
@@ -170,16 +170,16 @@ func (v *Vault) Grant(ctx context.Context, t Token) (oidc.Grant, error) {
 	if err != nil {
 		return oidc.Grant{}, err
 	}
-	return v.openTokens(t, r)
+	return v.openTokens(t, r, v.Store.Ahead())
 }
 
-func (v *Vault) openTokens(t Token, r Record) (oidc.Grant, error) {
+func (v *Vault) openTokens(t Token, r Record, ahead time.Duration) (oidc.Grant, error) {
 	plain, err := v.Sealer.Open(bind(tokensPurpose, t, t.ID()), r.Tokens)
 	if err != nil {
 		return oidc.Grant{}, notFoundIfForged(err)
 	}
 	g, err := decodeTokens(plain)
-	g.Expires = shift(g.Expires, -v.Store.Ahead())
+	g.Expires = shift(g.Expires, -ahead)
 	return g, err
 }
 

@@ -201,6 +201,23 @@ func TestVaultCreate(t *testing.T) {
 			t.Errorf("Create = %v, %v, want %v", s, err, store.fault)
 		}
 	})
+	t.Run("refuses_claims_that_would_not_open_again", func(t *testing.T) {
+		for depth, want := range map[int]bool{30: true, 200: true, 300: false} {
+			v, store := vault(t)
+			g, claim := alice(), any("deep")
+			for range depth {
+				claim = []any{claim}
+			}
+			g.Claims = map[string]any{"claim": claim}
+			token, _, err := v.Create(t.Context(), noon, session.Login{App: "chat", Grant: g})
+			if (err == nil) != want || (len(store.records) == 1) != want {
+				t.Errorf("Create of %d lists in each other = %v, and %d records", depth, err, len(store.records))
+			}
+			if _, err := v.Load(t.Context(), noon, token); want && err != nil {
+				t.Errorf("Load of %d lists in each other = %v", depth, err)
+			}
+		}
+	})
 	t.Run("refuses_a_claim_that_is_no_json", func(t *testing.T) {
 		v, store := vault(t)
 		g := alice()

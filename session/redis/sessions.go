@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -172,21 +174,19 @@ func (s *Store) forget(ctx context.Context, ids []session.ID) (int, error) {
 }
 
 // Touch implements [session.Store]. It goes in batches, each of which has the
-// time of an operation; it stops at the first that fails.
+// time of an operation. One that fails does not keep the others from being done:
+// in a Cluster, it may be the fault of one node.
 func (s *Store) Touch(ctx context.Context, uses map[session.ID]session.Use) error {
-	ids := make([]session.ID, 0, min(len(uses), batch))
-	for id := range uses {
-		if ids = append(ids, id); len(ids) == batch {
-			if err := s.touch(ctx, ids, uses); err != nil {
-				return err
-			}
-			ids = ids[:0]
+	var failed error
+	for ids := range slices.Chunk(slices.Collect(maps.Keys(uses)), batch) {
+		if err := s.touch(ctx, ids, uses); err != nil {
+			failed = err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
-	if len(ids) == 0 {
-		return ctx.Err()
-	}
-	return s.touch(ctx, ids, uses)
+	return failed
 }
 
 func (s *Store) touch(ctx context.Context, ids []session.ID, uses map[session.ID]session.Use) error {

@@ -169,14 +169,16 @@ func (s *Store) once(ctx context.Context, operation string, do func(context.Cont
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	health := unknown // should it panic
+	defer func() { done(health) }()
 	err := do(bounded)
 	switch {
 	case answered(err):
-		done(healthy)
+		health = healthy
 	case over(ctx) != nil && time.Since(began) < s.timeout*2/5:
-		done(unknown) // the caller was in a hurry
+		// The caller was in a hurry.
 	default:
-		done(sick)
+		health = sick
 		if s.cluster != nil {
 			s.cluster.ReloadState(ctx) // another node may have taken over
 		}

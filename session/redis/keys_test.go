@@ -116,7 +116,7 @@ func TestEndsOfKeys(t *testing.T) {
 	if err := store.Replace(t.Context(), id, 1, r); err != nil {
 		t.Fatal(err)
 	}
-	t.Run("a_replace_moves_it_back", func(t *testing.T) { end(t, id, now.Add(time.Minute)) })
+	t.Run("a_replace_moves_it_to_the_idle_end_of_the_last_touch", func(t *testing.T) { end(t, id, now.Add(56*time.Minute)) })
 }
 
 // What is not ours is found by nobody, whatever somebody writes to Redis.

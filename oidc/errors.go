@@ -64,7 +64,7 @@ var (
 	ErrSubject    error = invalid("subject")                 // §2; §5.3.2 for userinfo; §12.2 for refresh, for another issuer too
 	ErrAccessHash error = invalid("access token hash")       // at_hash, §3.1.3.8
 	ErrACR        error = invalid("authentication context")  // acr, §3.1.3.7 (12)
-	ErrAuthTime   error = invalid("authentication time")     // auth_time of a refreshed token, §12.2
+	ErrAuthTime   error = invalid("authentication time")     // auth_time of a refreshed token, earlier than before (§12.2)
 	ErrUserinfo   error = invalid("userinfo not understood") // declined, about nobody, or signed or encrypted (§5.3.2)
 	ErrActive     error = invalid("active")                  // neither true nor false (RFC 7662 §2.2)
 )

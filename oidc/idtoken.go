@@ -22,8 +22,9 @@ const (
 type claims map[string]any
 
 // verify returns the claims of the ID token if all checks of OpenID Connect Core
-// 1.0 §3.1.3.7 hold, and also those that its occasion adds. go-oidc reads the token a second time, with checks of its
-// own: what the two readings do not agree on is refused.
+// 1.0 §3.1.3.7 hold, and also those that its occasion adds: sub is one of these.
+// go-oidc reads the token a second time, with checks of its own: what the two
+// readings do not agree on is refused.
 func (p *Provider) verify(ctx context.Context, now time.Time, t tokens, also func(claims) error) (claims, error) {
 	jws, err := p.parse(t.ID)
 	if err != nil {
@@ -92,18 +93,21 @@ func (p *Provider) checkClaims(now time.Time, c claims) error {
 	if err := p.checkAudience(c); err != nil {
 		return err
 	}
-	if err := checkTimes(now, c); err != nil {
-		return err
-	}
-	if sub, ok := c["sub"].(string); !ok || sub == "" || len(sub) > maxSubject {
-		return ErrSubject
-	}
-	return nil
+	return checkTimes(now, c)
+}
+
+// namesSubject: sub is one that a provider may give to somebody.
+func (c claims) namesSubject() bool {
+	sub := c.text("sub")
+	return sub != "" && len(sub) <= maxSubject
 }
 
 // ofAttempt checks what a token says of the login that it ends.
 func (p *Provider) ofAttempt(nonce Secret) func(claims) error {
 	return func(c claims) error {
+		if !c.namesSubject() {
+			return ErrSubject
+		}
 		got, ok := c["nonce"].(string)
 		if !ok || nonce == "" || subtle.ConstantTimeCompare([]byte(got), []byte(nonce.Reveal())) != 1 {
 			return ErrNonce

@@ -13,8 +13,8 @@ import (
 // answer has no new one.
 //
 // A new ID token is verified as at login (OpenID Connect Core 1.0 §12.2): iss and
-// sub must be g's, auth_time too where both have it, and acr, if it is there, one
-// that was asked for. The nonce is not looked at, since the attempt that knew it
+// sub must be g's, auth_time, where both have it, g's or later, and acr, if it is
+// there, one that was asked for. Without a sub it is ErrMalformed. The nonce is not looked at, since the attempt that knew it
 // is over. The Identity is then read anew from the token, and from userinfo for
 // the claims that are wanted and missing; only auth_time, acr, amr and sid, which
 // tell of the sign-in, stay as they were where the token lacks them. Without a
@@ -79,11 +79,16 @@ func (p *Provider) refresh(ctx context.Context, m *metadata, g Grant) (Grant, er
 // (OpenID Connect Core 1.0 §12.2). iss has been compared already.
 func (p *Provider) ofPerson(known Identity) func(claims) error {
 	return func(c claims) error {
+		if !c.namesSubject() { // not about somebody else, which would end the session
+			return fmt.Errorf("%w: sub names nobody", ErrMalformed)
+		}
 		if c["sub"] != known.Subject {
 			return fmt.Errorf("%w: the ID token is about somebody else", ErrSubject)
 		}
 		if c["auth_time"] != nil && !known.AuthTime.IsZero() {
-			if t, ok := c.time("auth_time"); !ok || t.Unix() != known.AuthTime.Unix() {
+			// A later one is of somebody who signed in again elsewhere, in the same
+			// session of the provider. §12.2 wants the first one; Keycloak sends the last.
+			if t, ok := c.time("auth_time"); !ok || t.Unix() < known.AuthTime.Unix() {
 				return ErrAuthTime
 			}
 		}

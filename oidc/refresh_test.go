@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,9 @@ func TestRefresh_keeps_what_the_answer_lacks(t *testing.T) {
 		}, func(want *oidc.Grant, g oidc.Grant) { want.IDToken = g.IDToken }},
 		{"claims_of_the_sign_in", without("auth_time", "acr", "amr", "sid"), nil},
 		{"claim_of_the_sign_in_that_is_null", oidctest.Lies{Claims: map[string]any{"acr": json.RawMessage("null")}}, nil},
+		{"but_no_auth_time_before_a_later_sign_in", oidctest.Lies{Claims: map[string]any{"auth_time": noon.Unix() + 60}}, func(want *oidc.Grant, _ oidc.Grant) {
+			want.AuthTime, want.Claims["auth_time"] = noon.Add(time.Minute), json.Number(strconv.FormatInt(noon.Unix()+60, 10))
+		}},
 		{"but_no_claim_of_the_sign_in_that_is_empty", oidctest.Lies{Claims: map[string]any{"sid": ""}}, func(want *oidc.Grant, _ oidc.Grant) {
 			want.SessionID, want.Claims["sid"] = "", ""
 		}},
@@ -143,13 +147,16 @@ func TestRefresh_refuses_each_lie(t *testing.T) {
 		{"iss_of_another", oidctest.Lies{Issuer: "https://evil.test"}, oidc.ErrSubject, rotated},
 		{"iss_with_slash", oidctest.Lies{Issuer: issuer + "/"}, oidc.ErrSubject, rotated},
 		{"sub_of_another", oidctest.Lies{RefreshSubject: "eve"}, oidc.ErrSubject, rotated},
-		{"sub_missing", oidctest.Lies{RefreshSubject: oidctest.Missing}, oidc.ErrSubject, rotated},
+		{"sub_missing", oidctest.Lies{RefreshSubject: oidctest.Missing}, oidc.ErrMalformed, rotated},
+		{"sub_empty", oidctest.Lies{RefreshSubject: ""}, oidc.ErrMalformed, rotated},
+		{"sub_a_number", oidctest.Lies{RefreshSubject: 1}, oidc.ErrMalformed, rotated},
+		{"sub_of_256_characters", oidctest.Lies{RefreshSubject: strings.Repeat("s", 256)}, oidc.ErrMalformed, rotated},
 		{"aud_of_another", oidctest.Lies{Audience: "other"}, oidc.ErrAudience, rotated},
 		{"azp_of_another", oidctest.Lies{AuthorizedParty: "other"}, oidc.ErrParty, rotated},
 		{"exp_past", oidctest.Lies{Expired: time.Minute}, oidc.ErrExpired, rotated},
 		{"iat_missing", oidctest.Lies{IssuedAt: oidctest.Missing}, oidc.ErrMalformed, rotated},
 		{"iat_ahead", oidctest.Lies{IssuedAhead: time.Hour}, oidc.ErrIssuedAt, rotated},
-		{"auth_time_of_another_sign_in", claim("auth_time", noon.Unix()+1), oidc.ErrAuthTime, rotated},
+		{"auth_time_of_an_earlier_sign_in", claim("auth_time", noon.Unix()-1), oidc.ErrAuthTime, rotated},
 		{"auth_time_a_string", claim("auth_time", "noon"), oidc.ErrAuthTime, rotated},
 		{"at_hash_wrong", oidctest.Lies{AtHash: "AAAA"}, oidc.ErrAccessHash, rotated},
 		{"signature_flipped", oidctest.Lies{Signature: oidctest.FlippedBit}, oidc.ErrSignature, rotated},

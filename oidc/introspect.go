@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -40,7 +39,7 @@ func (p *Provider) introspect(ctx context.Context, m *metadata, g Grant) (claims
 	}
 	switch {
 	case m.Introspection == "":
-		return nil, unavailable(who, errors.New("the provider has no such endpoint"))
+		return nil, unavailable(who, errNoEndpoint)
 	case token == "":
 		return nil, unavailable(who, errNothingToSend)
 	}

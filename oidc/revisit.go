@@ -11,15 +11,24 @@ import (
 
 // Refresh, Userinfo and Introspect revisit a login that exists. Nobody looks at
 // a page while they wait, so they come after those who sign in: fewer of them
-// wait at a time, and they stay away while the provider asks for it.
+// wait at a time, and they stay away while the provider asks for it. Only answers
+// to them count: a visitor who has a code refused must not keep them away.
 
 // maxRevisits wait for one provider at a time.
 const maxRevisits = 32
 
 // maxPause bounds the time for which a provider can keep us away.
-const maxPause = 5 * time.Minute
+const maxPause = time.Minute
 
-var errNothingToSend = errors.New("there is no token to send")
+// unsent is why the provider was not asked at all.
+type unsent string
+
+func (e unsent) Error() string { return string(e) }
+
+const (
+	errNothingToSend unsent = "there is no token to send"
+	errNoEndpoint    unsent = "the provider has no such endpoint"
+)
 
 // revisit has call ask the provider about g, if it may be asked now.
 func (p *Provider) revisit(ctx context.Context, g Grant, call func(*metadata) (Grant, error)) (Grant, error) {
@@ -39,7 +48,7 @@ func (p *Provider) revisit(ctx context.Context, g Grant, call func(*metadata) (G
 		return Grant{}, unavailable("provider "+p.config.Name, fmt.Errorf("%d revisits wait for it already", maxRevisits))
 	}
 	grant, err := call(p.metadata.Load())
-	p.breathe(err)
+	p.breathe(ctx, err)
 	if err != nil && !errors.Is(err, ErrEnded) {
 		p.logRefusal(ctx, err)
 	}
@@ -53,11 +62,23 @@ const (
 	breather    = time.Second
 )
 
-// breathe counts what came of a revisit.
-func (p *Provider) breathe(err error) {
-	if !errors.Is(err, ErrUnavailable) {
-		p.silences.Store(0)
+// breathe counts what came of a revisit. Only what the network and a 429 or 5xx
+// caused speaks for leaving the provider alone; any answer, be it one that cannot
+// be used, speaks against it; a revisit that was not sent, or given up, for
+// nothing.
+func (p *Provider) breathe(ctx context.Context, err error) {
+	silence, silent := errors.AsType[*noAnswer](err)
+	_, idle := errors.AsType[unsent](err)
+	switch {
+	case idle, err != nil && !silent && errors.Is(ctx.Err(), context.Canceled):
 		return
+	case !silent:
+		p.silences.Store(0)
+		p.paused.Store(nil)
+		return
+	}
+	if !silence.until.IsZero() {
+		p.paused.Store(&silence.until)
 	}
 	if p.silences.Add(1) < maxSilences {
 		return
@@ -68,19 +89,21 @@ func (p *Provider) breathe(err error) {
 	}
 }
 
-// pause heeds the Retry-After of a 429 or 503 (RFC 9110 §10.2.3, RFC 6585 §4).
-// The provider's latest word counts; what is neither seconds nor a date is none.
-func (p *Provider) pause(status int, header http.Header) {
+// retryAfter is when the Retry-After of a 429 or 503 ends (RFC 9110 §10.2.3,
+// RFC 6585 §4). It is zero for what is neither seconds nor a date.
+func (p *Provider) retryAfter(status int, header http.Header) time.Time {
 	if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
-		return
+		return time.Time{}
 	}
-	if wait, ok := retryAfter(p.config.Now(), header.Get("Retry-After")); ok {
-		until := p.config.Now().Add(wait)
-		p.paused.Store(&until)
+	now := p.config.Now()
+	wait, ok := pauseOf(now, header.Get("Retry-After"))
+	if !ok {
+		return time.Time{}
 	}
+	return now.Add(wait)
 }
 
-func retryAfter(now time.Time, value string) (time.Duration, bool) {
+func pauseOf(now time.Time, value string) (time.Duration, bool) {
 	if date, err := http.ParseTime(value); err == nil {
 		return min(date.Sub(now), maxPause), true
 	}

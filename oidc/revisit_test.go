@@ -150,10 +150,10 @@ func TestRevisit_stays_away_while_the_provider_asks_for_it(t *testing.T) {
 	}{
 		{"429_with_seconds", 429, "7", 7 * time.Second},
 		{"503_with_seconds", 503, "7", 7 * time.Second},
-		{"503_with_a_date", 503, noon.Add(time.Minute).Format(http.TimeFormat), time.Minute},
-		{"an_hour", 503, "3600", 5 * time.Minute},
-		{"beyond_all_numbers", 503, "99999999999999999999999", 5 * time.Minute},
-		{"a_date_of_next_year", 429, noon.AddDate(1, 0, 0).Format(http.TimeFormat), 5 * time.Minute},
+		{"503_with_a_date", 503, noon.Add(30 * time.Second).Format(http.TimeFormat), 30 * time.Second},
+		{"an_hour", 503, "3600", time.Minute},
+		{"beyond_all_numbers", 503, "99999999999999999999999", time.Minute},
+		{"a_date_of_next_year", 429, noon.AddDate(1, 0, 0).Format(http.TimeFormat), time.Minute},
 		{"a_date_of_yesterday", 429, noon.AddDate(0, 0, -1).Format(http.TimeFormat), 0},
 		{"no_time_at_all", 503, "0", 0},
 		{"less_than_no_time", 503, "-7", 0},
@@ -218,6 +218,152 @@ func TestRevisit_leaves_a_provider_alone_that_gives_no_answer(t *testing.T) {
 	if _, err := w.revisit(t, (*oidc.Provider).Refresh, g); err != nil {
 		t.Errorf("Refresh = %v, once it answers", err)
 	}
+}
+
+// Whoever opens a login page could keep everybody's session from being asked about.
+func TestRevisit_does_not_stay_away_for_what_a_visitor_was_answered(t *testing.T) {
+	busy := oidctest.Fault{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"60"}}}
+	for _, tt := range []struct {
+		name string
+		lies oidctest.Lies
+	}{
+		{"code", oidctest.Lies{Token: busy}},
+		{"userinfo", oidctest.Lies{Claims: map[string]any{"groups": oidctest.Missing}, Userinfo: busy}},
+		{"keys", oidctest.Lies{Signature: oidctest.UnknownKey, Keys: busy}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w, _ := lasting(t, nil)
+			g := w.granted(t)
+			w.SetLies(tt.lies)
+			if _, err := w.login(t); !errors.Is(err, oidc.ErrUnavailable) {
+				t.Errorf("login = %v, want ErrUnavailable", err)
+			}
+			w.SetLies(oidctest.Lies{})
+			for _, name := range []string{"Userinfo", "Introspect", "Refresh"} {
+				if _, err := w.revisit(t, visits[name], g); err != nil {
+					t.Errorf("%s = %v", name, err)
+				}
+			}
+		})
+	}
+	t.Run("discovery", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.SetLies(oidctest.Lies{Discovery: busy})
+		run(t, w.client)
+		await(t, func() bool { return w.Count(oidctest.Discovery) > 0 })
+		w.SetLies(oidctest.Lies{})
+		await(t, func() bool { return w.client.Ready() == nil })
+		if _, err := w.revisit(t, visits["Introspect"], known()); !errors.Is(err, oidc.ErrEnded) {
+			t.Errorf("Introspect = %v, want ErrEnded", err)
+		}
+	})
+}
+
+// What is no silence of the provider keeps nobody away, however often it comes.
+func TestRevisit_counts_only_silence(t *testing.T) {
+	busy := oidctest.Fault{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"60"}}}
+	says := func(status int, body string) oidctest.Lies {
+		return oidctest.Lies{Token: oidctest.Fault{Status: status, Body: body}}
+	}
+	for _, tt := range []struct {
+		name string
+		lies oidctest.Lies
+		want error
+	}{
+		{"invalid_request", says(400, `{"error":"invalid_request"}`), oidc.ErrUnavailable},
+		{"html", says(200, "<html>"), oidc.ErrUnavailable},
+		{"404", says(404, "{}"), oidc.ErrUnavailable},
+		{"of_2_MiB", oidctest.Lies{Token: oidctest.Fault{Padding: 2 << 20}}, oidc.ErrUnavailable},
+		{"at_hash_wrong", oidctest.Lies{AtHash: "AAAA"}, oidc.ErrAccessHash},
+		{"keys_away", oidctest.Lies{Signature: oidctest.UnknownKey, Keys: busy}, oidc.ErrUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w, _ := lasting(t, nil)
+			for range 4 {
+				g := w.granted(t)
+				w.SetLies(tt.lies)
+				if _, err := w.revisit(t, visits["Refresh"], g); !errors.Is(err, tt.want) {
+					t.Errorf("Refresh = %v, want %v", err, tt.want)
+				}
+			}
+			if _, err := w.revisit(t, visits["Introspect"], w.granted(t)); err != nil {
+				t.Errorf("Introspect = %v", err)
+			}
+		})
+	}
+}
+
+// Nor does a question that was never sent say that the provider is there.
+func TestRevisit_that_sends_nothing_counts_for_nothing(t *testing.T) {
+	w, _ := lasting(t, nil)
+	g := w.granted(t)
+	tokenless := g
+	tokenless.Refresh = ""
+	for range 4 {
+		if _, err := w.revisit(t, visits["Refresh"], tokenless); !errors.Is(err, oidc.ErrUnavailable) {
+			t.Fatalf("Refresh of nothing = %v, want ErrUnavailable", err)
+		}
+	}
+	w.SetLies(oidctest.Lies{Token: oidctest.Fault{Status: http.StatusInternalServerError}})
+	asked := w.Count(oidctest.RefreshAsked)
+	for range 4 {
+		for _, g := range []oidc.Grant{g, tokenless} {
+			if _, err := w.revisit(t, visits["Refresh"], g); !errors.Is(err, oidc.ErrUnavailable) {
+				t.Fatalf("Refresh = %v, want ErrUnavailable", err)
+			}
+		}
+	}
+	if n := w.Count(oidctest.RefreshAsked) - asked; n != 3 {
+		t.Errorf("it was asked %d times, want 3", n)
+	}
+}
+
+// A caller that goes away says nothing about the provider.
+func TestRevisit_that_is_given_up_counts_for_nothing(t *testing.T) {
+	w, _ := lasting(t, nil)
+	g := w.granted(t)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 4 {
+		if _, err := w.client.Introspect(gone, g); !errors.Is(err, oidc.ErrUnavailable) {
+			t.Errorf("Introspect = %v, want ErrUnavailable", err)
+		}
+	}
+	if _, err := w.revisit(t, visits["Introspect"], g); err != nil {
+		t.Errorf("Introspect = %v", err)
+	}
+}
+
+func TestRevisit_that_is_answered_lifts_the_pause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		line := &hanging{path: "/userinfo", release: make(chan struct{})}
+		w := newWorld(t, func(_ *oidctest.Config, ours *oidc.Config) { ours.Transport = line })
+		line.RoundTripper = inside{w.Provider}
+		run(t, w.client)
+		synctest.Wait()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := w.revisit(t, visits["Userinfo"], known()); !errors.Is(err, oidc.ErrEnded) {
+				t.Errorf("Userinfo = %v, want ErrEnded", err)
+			}
+		})
+		synctest.Wait()
+		w.SetLies(oidctest.Lies{Introspection: oidctest.Fault{Status: 503, Header: http.Header{"Retry-After": {"60"}}}})
+		for range 2 {
+			if _, err := w.revisit(t, visits["Introspect"], known()); !errors.Is(err, oidc.ErrUnavailable) {
+				t.Errorf("Introspect = %v, want ErrUnavailable", err)
+			}
+		}
+		if n := w.Count(oidctest.Introspection); n != 1 {
+			t.Errorf("it was asked %d times, want once", n)
+		}
+		w.SetLies(oidctest.Lies{})
+		close(line.release)
+		wg.Wait()
+		if _, err := w.revisit(t, visits["Introspect"], known()); !errors.Is(err, oidc.ErrEnded) {
+			t.Errorf("Introspect after an answer = %v, want ErrEnded", err)
+		}
+	})
 }
 
 func TestRevisit_waits_at_most_32_times(t *testing.T) {

@@ -65,34 +65,56 @@ type reply struct {
 	body   []byte
 }
 
-// do sends req and reads the answer. Its errors are all ErrUnavailable: the
-// network, a body out of bounds, 429 and 5xx. It heeds Retry-After.
+// noAnswer is what the network, or a 429 or 5xx of the provider, leaves of an
+// answer.
+type noAnswer struct {
+	err   error
+	until time.Time // the end of Retry-After; zero where the provider named none
+}
+
+func (e *noAnswer) Error() string { return e.err.Error() }
+func (e *noAnswer) Unwrap() error { return e.err }
+
+// do sends req and reads the answer. Its errors are all ErrUnavailable, and but
+// for a body out of bounds and a caller that went away they hold a [*noAnswer].
 func (p *Provider) do(req *http.Request, who string) (reply, error) {
 	resp, err := p.client.Do(req)
 	if err != nil {
 		p.doubt()
-		return reply{}, unavailable(who, err)
+		return reply{}, unavailable(who, cutOff(req.Context(), err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return reply{}, unavailable(who, err)
-	}
-	p.pause(resp.StatusCode, resp.Header)
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 {
-		return reply{}, unavailable(who, fmt.Errorf("status %d", resp.StatusCode))
+		until := p.retryAfter(resp.StatusCode, resp.Header)
+		return reply{}, unavailable(who, &noAnswer{fmt.Errorf("status %d", resp.StatusCode), until})
+	}
+	if err != nil {
+		return reply{}, unavailable(who, cutOff(req.Context(), err))
 	}
 	return reply{resp.StatusCode, resp.Header, body}, nil
 }
 
+// cutOff is err as a noAnswer, if the network caused it.
+func cutOff(ctx context.Context, err error) error {
+	if _, long := errors.AsType[*http.MaxBytesError](err); long || errors.Is(ctx.Err(), context.Canceled) {
+		return err
+	}
+	return &noAnswer{err: err}
+}
+
 // get reads a public document of the provider. Anything but a 200 is
-// ErrUnavailable.
+// ErrUnavailable, and never a [*noAnswer]: these documents are read for anybody,
+// and what comes of it keeps no session from being asked about.
 func (p *Provider) get(ctx context.Context, who, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, unavailable(who, err)
 	}
 	r, err := p.do(req, who)
+	if silence, ok := errors.AsType[*noAnswer](err); ok {
+		return nil, unavailable(who, silence.err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -26,7 +25,7 @@ func (p *Provider) Userinfo(ctx context.Context, g Grant) (Grant, error) {
 	return p.revisit(ctx, g, func(m *metadata) (Grant, error) {
 		switch {
 		case m.Userinfo == "":
-			return Grant{}, unavailable(userinfoName, errors.New("the provider has no such endpoint"))
+			return Grant{}, unavailable(userinfoName, errNoEndpoint)
 		case g.Access == "":
 			return Grant{}, unavailable(userinfoName, errNothingToSend)
 		}

@@ -175,8 +175,13 @@ func TestRevisit_of_a_provider_without_such_an_endpoint(t *testing.T) {
 			w.SetLies(oidctest.Lies{Metadata: map[string]any{endpoint: oidctest.Missing}})
 			run(t, w.client)
 			await(t, func() bool { return w.client.Ready() == nil })
-			if _, err := w.revisit(t, visits[name], known()); !errors.Is(err, oidc.ErrUnavailable) {
-				t.Errorf("%s = %v, want ErrUnavailable", name, err)
+			for range 4 {
+				if _, err := w.revisit(t, visits[name], known()); !errors.Is(err, oidc.ErrUnavailable) {
+					t.Errorf("%s = %v, want ErrUnavailable", name, err)
+				}
+			}
+			if _, err := w.revisit(t, visits["Refresh"], known()); !errors.Is(err, oidc.ErrEnded) {
+				t.Errorf("Refresh all the same = %v, want ErrEnded", err)
 			}
 		})
 	}

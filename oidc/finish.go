@@ -95,7 +95,8 @@ func (p *Provider) readRedirect(m *metadata, a Attempt, query url.Values) (code 
 		return "", ErrState
 	}
 	if query.Has("error") {
-		return "", refusal(query.Get("error"), query.Get("error_description"))
+		secrets := sent{a.State.Reveal(), a.Nonce.Reveal(), query.Get("code")}
+		return "", refusal(secrets.cutCode(query.Get("error")), secrets.cut(query.Get("error_description")))
 	}
 	// RFC 9700 §2.1.2: a token in a redirect is nothing that we asked for.
 	for _, name := range []string{"id_token", "access_token"} {

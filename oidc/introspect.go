@@ -57,7 +57,8 @@ func (p *Provider) introspect(ctx context.Context, m *metadata, g Grant) (claims
 		return nil, unavailable(who, fmt.Errorf("status %d: %w", r.status, err))
 	}
 	if code := said.text("error"); code != "" {
-		return nil, unavailable(who, newRefusal(code, said.text("error_description")))
+		secrets := p.sentWith(req, form)
+		return nil, unavailable(who, newRefusal(secrets.cutCode(code), secrets.cut(said.text("error_description"))))
 	}
 	if r.status != http.StatusOK {
 		return nil, unavailable(who, fmt.Errorf("status %d without an error", r.status))

@@ -57,7 +57,8 @@ func (t tokens) usable() error {
 }
 
 // ask sends one request to the token endpoint, and returns its answer, be it
-// tokens or an error that the provider states. x/oauth2 does not do it because
+// tokens or an error that the provider states, without the secrets that it was
+// sent. x/oauth2 does not do it because
 // its errors do not tell a refusal from no answer, and because it fails on an
 // expires_in that it cannot read.
 func (p *Provider) ask(ctx context.Context, m *metadata, form url.Values) (tokens, error) {
@@ -77,6 +78,8 @@ func (p *Provider) ask(ctx context.Context, m *metadata, form url.Values) (token
 	if err := decode(r.body, &t); err != nil {
 		return tokens{}, unavailable(who, fmt.Errorf("status %d: %w", r.status, err))
 	}
+	secrets := p.sentWith(req, form)
+	t.Error, t.Description, t.Type = secrets.cutCode(t.Error), secrets.cut(t.Description), secrets.cut(t.Type)
 	// An error counts at any status: some providers refuse with a 200.
 	if t.Error == "" && r.status != http.StatusOK {
 		return tokens{}, unavailable(who, fmt.Errorf("status %d without an error", r.status))

@@ -48,6 +48,7 @@ type Options struct {
 type Server struct {
 	log        *slog.Logger
 	drainDelay time.Duration
+	patience   patience
 
 	providers  []*oidc.Provider
 	store      session.Store
@@ -62,14 +63,14 @@ type Server struct {
 	grpc         *grpc.Server
 	grpcHealth   *envoy.Health
 	http, health *http.Server
-	admin        *http.Server // serves only where that is configured
+	admin        *http.Server // nil where administrators are not answered
 	listeners    listeners
 }
 
 // New puts a server together and listens. It waits for no provider and no
 // store. Close or Run releases what it holds.
 func New(o Options) (*Server, error) {
-	s := &Server{log: o.Log, drainDelay: o.DrainDelay, metrics: metrics.New(o.Version)}
+	s := &Server{log: o.Log, drainDelay: o.DrainDelay, patience: standardPatience, metrics: metrics.New(o.Version)}
 	if err := s.openSessions(o); err != nil {
 		return nil, err
 	}
@@ -173,11 +174,10 @@ func (s *Server) makeServers(c config.Listen) {
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	s.health = newHTTPServer(uncached(mux), s.log)
 	s.http = newHTTPServer(&web.Handler{Authorizer: s.authorizer, Checker: checker}, s.log)
-	s.admin = newHTTPServer(http.NotFoundHandler(), s.log)
 	if c.Admin != nil {
-		s.admin.Handler = &admin.Handler{
+		s.admin = newHTTPServer(&admin.Handler{
 			Sessions: s.vault, TokenFile: c.Admin.TokenFile, Log: s.log, OnRevoked: s.metrics.Revoked,
-		}
+		}, s.log)
 	}
 }
 
@@ -240,7 +240,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.grpc.Serve(s.listeners.grpc) })
 	group.Go(func() error { return serve(s.http, s.listeners.http) })
 	group.Go(func() error { return serve(s.health, s.listeners.health) })
-	if s.listeners.admin != nil {
+	if s.admin != nil {
 		group.Go(func() error { return serve(s.admin, s.listeners.admin) })
 	}
 	s.log.LogAttrs(ctx, slog.LevelInfo, "serving", s.Addresses().attrs()...)

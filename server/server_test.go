@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -189,6 +188,9 @@ func TestWithoutAdministration(t *testing.T) {
 	if at := r.Addresses().Admin; at != nil {
 		t.Errorf("Addresses().Admin = %v", at)
 	}
+	if r.Administers() {
+		t.Error("there is a server for administrators")
+	}
 	for _, at := range []net.Addr{r.Addresses().HTTP, r.Addresses().Health} {
 		resp, err := http.Get("http://" + at.String() + "/api/v1/sessions")
 		if err != nil {
@@ -287,35 +289,5 @@ func TestWhatIsSaidOfARenewal(t *testing.T) {
 				t.Errorf("counted %s", got)
 			}
 		})
-	}
-}
-
-func TestDrainingWaitsForTheProvider(t *testing.T) {
-	t.Parallel()
-	r := start(t, "", "")
-	token, s := r.signIn(t)
-	asked, answer := make(chan struct{}), make(chan struct{})
-	r.Vault().RenewAhead(t.Context(), time.Now(), token, s, provider{func(g oidc.Grant) (oidc.Grant, error) {
-		close(asked)
-		<-answer
-		return renewed(g)
-	}})
-	<-asked
-	stopped := make(chan error, 1)
-	go func() { stopped <- r.stop() }()
-	select {
-	case err := <-stopped:
-		t.Fatalf("Run = %v before the provider answered", err)
-	case <-time.After(300 * time.Millisecond):
-	}
-	close(answer)
-	if err := <-stopped; err != nil {
-		t.Errorf("Run = %v", err)
-	}
-	if g, err := r.Vault().Grant(t.Context(), token); err != nil || g.Refresh != "refresh-new" {
-		t.Errorf("the new refresh token is not kept: %v", err)
-	}
-	if got := r.log.all(t, "stopped"); !slices.ContainsFunc(got, func(l map[string]any) bool { return l["level"] == "INFO" }) {
-		t.Errorf("logged %v", got)
 	}
 }

@@ -197,7 +197,7 @@ func TestAudit(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w.ask("DELETE", tt.target)
 			want := map[string]any{
-				"level": "INFO", "msg": "sessions revoked", "issuer": "", "subject": "", "id": "", "all": false, "revoked": 0.0,
+				"level": "WARN", "msg": "sessions revoked", "issuer": "", "subject": "", "id": "", "all": false, "revoked": 0.0,
 			}
 			maps.Copy(want, tt.want)
 			got := w.log.last(t)

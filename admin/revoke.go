@@ -60,7 +60,8 @@ func (h *Handler) end(ctx context.Context, s Selector) (int, error) {
 	return len(ended), nil
 }
 
-// audit says who ended what.
+// audit says who ended what. Its level keeps the line where the decisions are not
+// logged.
 func (h *Handler) audit(ctx context.Context, remote string, s Selector, n int, err error) {
 	attrs := []slog.Attr{
 		slog.String("remote", remote), slog.String("issuer", s.Issuer), slog.String("subject", s.Subject),
@@ -69,5 +70,5 @@ func (h *Handler) audit(ctx context.Context, remote string, s Selector, n int, e
 	if err != nil {
 		attrs = append(attrs, slog.Any("error", err))
 	}
-	h.Log.LogAttrs(ctx, slog.LevelInfo, "sessions revoked", attrs...)
+	h.Log.LogAttrs(ctx, slog.LevelWarn, "sessions revoked", attrs...)
 }

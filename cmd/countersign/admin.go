@@ -75,23 +75,35 @@ func baseURL(address string) (string, error) {
 		return address, nil
 	}
 	host, port, err := net.SplitHostPort(address)
-	switch ip := net.ParseIP(host); {
+	switch {
 	case err != nil:
 		return "", errors.New("--address must be host:port or unix:///path")
 	case port == "0":
 		return "", errors.New("listen.admin takes any port that is free: say --address and --token-file, with the one in the server's log")
-	case host == "", ip != nil && ip.IsUnspecified():
-		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port), nil
+	return "http://" + net.JoinHostPort(here(host), port), nil
+}
+
+// here is the host to dial for one that is listened at. A name is not left to the
+// resolver: with localhost, Go listens on 127.0.0.1 alone, so that whoever takes
+// the port on ::1 would be shown the token.
+func here(host string) string {
+	ip := net.ParseIP(host)
+	switch {
+	case host == "", strings.EqualFold(host, "localhost"), ip.IsUnspecified() && ip.To4() != nil:
+		return "127.0.0.1"
+	case ip.IsUnspecified():
+		return "::1"
+	}
+	return host
 }
 
 // explain says what to do about an error.
 func (f *adminFlags) explain(err error) error {
 	p, answered := errors.AsType[*admin.Problem](err)
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, errNoSession):
+		return err
 	case answered && p.Status == http.StatusUnauthorized:
 		return fmt.Errorf("%s: the server does not accept the token in %s: is that the token_file of its listen.admin?", f.address, f.tokenFile)
 	case answered:

@@ -39,8 +39,9 @@ func newSessionsList() *cobra.Command {
 		Use:   "list [--issuer I --subject S | --id PREFIX]",
 		Short: "List sessions: all, those of a person, or one",
 		Long: `List sessions: all, those of a person, or those whose identifier begins with
-some hex digits. A person is an issuer and a subject, as they stand in the log;
-nothing else about a session's owner can be read without the cookie.`,
+some hex digits. A person is an issuer and a subject, which are the idp and sub
+claims of the token that the upstream gets; nothing else about a session's owner
+can be read without the cookie.`,
 		Example: `  countersign sessions list --config countersign.yaml
   countersign sessions list --config countersign.yaml --issuer https://id.example.org --subject 4711
   countersign sessions list --address 127.0.0.1:9192 --token-file /run/secrets/admin --json`,
@@ -83,7 +84,12 @@ func newSessionsRevoke() *cobra.Command {
 replica lets them in any more; a connection that is open by then, such as a
 WebSocket, goes on until it ends. Logins of a person that are under way end,
 too. What they have at the provider stays: they can sign in again unless that
-locks them out. To repeat a command does no harm.`,
+locks them out.
+
+A person is an issuer and a subject, which are the idp and sub claims of the
+token that the upstream gets. If there is no session of that person, or none with
+that identifier, the exit status is 1, since one of them may be mistyped. To
+repeat a command does no harm.`,
 		Example: `  countersign sessions revoke --config countersign.yaml --issuer https://id.example.org --subject 4711
   countersign sessions revoke --config countersign.yaml --id 3f9a0c12
   countersign sessions revoke --address unix:///run/countersign/admin.sock --token-file /run/secrets/admin --all --yes`,
@@ -108,8 +114,8 @@ locks them out. To repeat a command does no harm.`,
 
 // addSelector adds the flags that name a person or a session.
 func addSelector(c *cobra.Command, who *admin.Selector) {
-	c.Flags().StringVar(&who.Issuer, "issuer", "", "the provider of a person, as the `ISSUER` of its tokens")
-	c.Flags().StringVar(&who.Subject, "subject", "", "the person's `SUBJECT` there, as in the log")
+	c.Flags().StringVar(&who.Issuer, "issuer", "", "the `ISSUER` of a person: the idp claim of the token that the upstream gets")
+	c.Flags().StringVar(&who.Subject, "subject", "", "the person's `SUBJECT` there: the sub claim of that token")
 	c.Flags().StringVar(&who.ID, "id", "", "the first `DIGITS` of a session's identifier, as in the log")
 	for _, name := range []string{"issuer", "subject", "id"} {
 		c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) //nolint:errcheck // the flags are there
@@ -142,18 +148,23 @@ func checkRevocation(who admin.Selector, yes bool) error {
 	return nil
 }
 
+// errNoSession tells a script that names somebody that nobody was meant.
+var errNoSession = errors.New("no such session")
+
 func revoke(ctx context.Context, w io.Writer, client *admin.Client, who admin.Selector, asJSON bool) error {
 	n, err := client.Revoke(ctx, who)
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return json.NewEncoder(w).Encode(admin.Revoked{Revoked: n})
-	}
-	if n == 0 {
-		_, err = fmt.Fprintln(w, "There was no such session.")
-	} else {
+	nobody := n == 0 && !who.All
+	switch {
+	case asJSON:
+		err = json.NewEncoder(w).Encode(admin.Revoked{Revoked: n})
+	case !nobody:
 		_, err = fmt.Fprintf(w, "Ended %s.\n", count(n, "session"))
+	}
+	if err == nil && nobody {
+		return errNoSession
 	}
 	return err
 }

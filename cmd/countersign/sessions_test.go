@@ -116,20 +116,30 @@ func TestSessionsRevoke(t *testing.T) {
 	a.signIn("bob")
 	a.signIn("carol")
 	for _, tt := range []struct {
-		name string
-		args []string
-		says string
+		name   string
+		args   []string
+		says   string
+		nobody bool
 	}{
-		{"by_identifier", []string{"--id", id.String()}, "Ended 1 session.\n"},
-		{"by_identifier_again", []string{"--id", id.String()}, "There was no such session.\n"},
-		{"a_person", []string{"--issuer", issuer, "--subject", "alice"}, "Ended 2 sessions.\n"},
-		{"a_person_for_programs", []string{"--issuer", issuer, "--subject", "bob", "--json"}, "{\"revoked\":1}\n"},
-		{"all", []string{"--all", "--yes"}, "Ended 1 session.\n"},
-		{"all_again_for_programs", []string{"--all", "--yes", "--json"}, "{\"revoked\":0}\n"},
+		{"by_identifier", []string{"--id", id.String()}, "Ended 1 session.\n", false},
+		{"by_identifier_again", []string{"--id", id.String()}, "", true},
+		{"by_identifier_again_for_programs", []string{"--id", id.String(), "--json"}, "{\"revoked\":0}\n", true},
+		{"a_person_of_a_mistyped_issuer", []string{"--issuer", issuer + "/", "--subject", "alice"}, "", true},
+		{"a_person_of_a_mistyped_issuer_for_programs", []string{"--issuer", issuer + "/", "--subject", "alice", "--json"}, "{\"revoked\":0}\n", true},
+		{"a_person", []string{"--issuer", issuer, "--subject", "alice"}, "Ended 2 sessions.\n", false},
+		{"a_person_for_programs", []string{"--issuer", issuer, "--subject", "bob", "--json"}, "{\"revoked\":1}\n", false},
+		{"all", []string{"--all", "--yes"}, "Ended 1 session.\n", false},
+		{"all_again", []string{"--all", "--yes"}, "Ended 0 sessions.\n", false},
+		{"all_again_for_programs", []string{"--all", "--yes", "--json"}, "{\"revoked\":0}\n", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if status, out, errs := a.run(append([]string{"revoke"}, tt.args...)...); status != 0 || out != tt.says {
-				t.Errorf("exit status %d, want 0, saying %q:\n%s%s", status, tt.says, out, errs)
+			wantStatus, wantErrs := 0, ""
+			if tt.nobody {
+				wantStatus, wantErrs = exitFailure, "countersign: no such session\n"
+			}
+			status, out, errs := a.run(append([]string{"revoke"}, tt.args...)...)
+			if status != wantStatus || out != tt.says || errs != wantErrs {
+				t.Errorf("exit status %d, want %d, saying %q and %q:\n%s%s", status, wantStatus, tt.says, wantErrs, out, errs)
 			}
 		})
 	}
@@ -157,6 +167,28 @@ func TestSessionsAtAnyAddressOfThisMachine(t *testing.T) {
 		if status, out, errs := a.run("list"); status != 0 {
 			t.Errorf("listening at %s: exit status %d\n%s%s", address, status, out, errs)
 		}
+	}
+}
+
+// TestTheTokenGoesToThisMachine holds who is asked against who can listen there:
+// with localhost, Go listens on the loopback of IPv4 alone.
+func TestTheTokenGoesToThisMachine(t *testing.T) {
+	for _, tt := range []struct{ name, address, want string }{
+		{"a_name_of_this_machine", "localhost:9192", "http://127.0.0.1:9192"},
+		{"a_name_of_this_machine_in_capitals", "LOCALHOST:9192", "http://127.0.0.1:9192"},
+		{"any_address", ":9192", "http://127.0.0.1:9192"},
+		{"any_address_of_ipv4", "0.0.0.0:9192", "http://127.0.0.1:9192"},
+		{"any_address_of_ipv6", "[::]:9192", "http://[::1]:9192"},
+		{"loopback", "127.0.0.2:9192", "http://127.0.0.2:9192"},
+		{"loopback_of_ipv6", "[::1]:9192", "http://[::1]:9192"},
+		{"another_machine", "admin.example.org:9192", "http://admin.example.org:9192"},
+		{"a_socket", "unix:///run/admin.sock", "unix:///run/admin.sock"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, err := baseURL(tt.address); got != tt.want || err != nil {
+				t.Errorf("baseURL(%s) = %s, %v, want %s", tt.address, got, err, tt.want)
+			}
+		})
 	}
 }
 

@@ -137,26 +137,22 @@ func splitRedis(s string) (redisAddress, bool) {
 // checkRedis reports what session/redis would refuse, at its place. No message
 // quotes a, in which a password may stand anywhere.
 func (v value) checkRedis(a redisAddress) {
-	query, database := a.Query(), strings.TrimPrefix(a.Path, "/")
-	known := "parameters"
+	query, unread := url.ParseQuery(a.RawQuery)
+	database, known := strings.TrimPrefix(a.Path, "/"), "parameters"
 	switch a.Scheme {
 	case "redis", "rediss":
 		if len(a.hosts) > 1 {
 			v.fail("must have one host: several are for redis+sentinel:// and redis+cluster://")
 		}
 	case "unix":
-		database = query.Get("db")
-		query.Del("db")
-		if a.Host != "" || !strings.HasPrefix(a.Path, "/") {
+		database, known = takeOnce(query, "db"), "parameters but one db"
+		if strings.Join(a.hosts, ",") != "" || !strings.HasPrefix(a.Path, "/") {
 			v.fail("must be unix:// and an absolute path, as in unix:///run/redis.sock")
 		}
 	case "redis+sentinel", "rediss+sentinel":
-		known = "parameters but master"
-		if query.Get("master") == "" {
+		known = "parameters but one master"
+		if takeOnce(query, "master") == "" {
 			v.fail("must name the master as the sentinels do, as in rediss+sentinel://host1,host2,host3/0?master=main")
-		}
-		if len(query["master"]) == 1 {
-			query.Del("master")
 		}
 	case "redis+cluster", "rediss+cluster":
 		if strings.Trim(database, "0") != "" {
@@ -167,13 +163,42 @@ func (v value) checkRedis(a redisAddress) {
 		v.fail("must begin with redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, redis+cluster:// or rediss+cluster://")
 		return
 	}
-	if a.Scheme != "unix" && slices.ContainsFunc(a.hosts, func(host string) bool { return host == "" || host[0] == ':' }) {
-		v.fail("must have a host, as in rediss://redis:6379/0")
+	if a.Scheme != "unix" {
+		v.checkHosts(a.hosts)
 	}
-	if len(query) > 0 || a.Fragment != "" {
+	if unread != nil || len(query) > 0 || a.Fragment != "" {
 		v.fail("must have no %s and no #; write # in a password as %%23", known)
 	}
 	if _, err := strconv.ParseUint(database, 10, 16); err != nil && database != "" {
 		v.fail("must name the database by its number, as in rediss://redis:6379/0")
 	}
+}
+
+// takeOnce returns a parameter and, if it stands there once, removes it.
+func takeOnce(query url.Values, name string) string {
+	first := query.Get(name)
+	if len(query[name]) == 1 {
+		query.Del(name)
+	}
+	return first
+}
+
+// checkHosts reports a host that is empty, and a colon without a port to dial.
+func (v value) checkHosts(hosts []string) {
+	if slices.ContainsFunc(hosts, func(host string) bool { return (&url.URL{Host: host}).Hostname() == "" }) {
+		v.fail("must have a host, as in rediss://redis:6379/0")
+	}
+	if slices.ContainsFunc(hosts, badPort) {
+		v.fail("must have a port between 1 and 65535 after the colon of a host")
+	}
+}
+
+// badPort reports whether a host has a colon without a port to dial.
+func badPort(host string) bool {
+	port := (&url.URL{Host: host}).Port()
+	if port == "" {
+		return strings.HasSuffix(host, ":")
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err != nil || n == 0
 }

@@ -53,7 +53,12 @@ var schemes = map[string]struct {
 	"unix":            {},
 }
 
-var errScheme = errors.New("url: want redis://, rediss:// or unix://, or redis+sentinel:// or redis+cluster://")
+var (
+	errScheme     = errors.New("url: want redis://, rediss:// or unix://, or redis+sentinel:// or redis+cluster://")
+	errParameters = errors.New("url: has parameters that are not supported, or one twice")
+	errDatabase   = errors.New("url: database is not a number up to 65535")
+	errPort       = errors.New("url: port is not a number between 1 and 65535")
+)
 
 // parseAddress reads an address. Its errors hold nothing of one, since a password
 // may stand anywhere in a mistyped address.
@@ -66,15 +71,18 @@ func parseAddress(s string) (address, error) {
 	if !known {
 		return address{}, errScheme
 	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return address{}, errParameters
+	}
 	password, _ := u.User.Password()
 	a := address{shape: scheme.shape, network: "tcp", username: u.User.Username(), password: oidc.Secret(password)}
-	db, query := strings.TrimPrefix(u.Path, "/"), u.Query()
+	db := strings.TrimPrefix(u.Path, "/")
 	if u.Scheme == "unix" {
-		if u.Host != "" || u.Path == "" {
+		if strings.Join(hosts, ",") != "" || u.Path == "" {
 			return address{}, errors.New("url: want unix:///path/to/socket")
 		}
-		a.network, a.addrs, db = "unix", []string{u.Path}, query.Get("db")
-		query.Del("db")
+		a.network, a.addrs, db = "unix", []string{u.Path}, takeOnce(query, "db")
 	} else if a.addrs, err = parseHosts(hosts, scheme.port); err != nil {
 		return address{}, err
 	}
@@ -83,16 +91,15 @@ func parseAddress(s string) (address, error) {
 		a.tls = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	if a.shape == sentinel {
-		if a.master = query.Get("master"); a.master == "" {
+		if a.master = takeOnce(query, "master"); a.master == "" {
 			return address{}, errors.New("url: want ?master= with the name that the sentinels know")
 		}
-		query.Del("master")
 	}
 	if len(query) > 0 || u.Fragment != "" {
-		return address{}, errors.New("url: has parameters that are not supported")
+		return address{}, errParameters
 	}
-	if a.db, err = strconv.Atoi(orElse(db, "0")); err != nil || a.db < 0 {
-		return address{}, errors.New("url: database is not a number")
+	if a.db, err = parseDatabase(db); err != nil {
+		return address{}, err
 	}
 	switch {
 	case a.shape == standalone && len(a.addrs) > 1:
@@ -122,6 +129,23 @@ func parseURL(s string) (u *url.URL, hosts []string, err error) {
 	return u, hosts, nil
 }
 
+// takeOnce returns a parameter and, if it stands there once, removes it.
+func takeOnce(query url.Values, name string) string {
+	first := query.Get(name)
+	if len(query[name]) == 1 {
+		query.Del(name)
+	}
+	return first
+}
+
+func parseDatabase(s string) (int, error) {
+	n, err := strconv.ParseUint(orElse(s, "0"), 10, 16)
+	if err != nil {
+		return 0, errDatabase // err quotes it
+	}
+	return int(n), nil
+}
+
 // parseHosts returns the addresses of hosts, with a port each.
 func parseHosts(hosts []string, port string) ([]string, error) {
 	addrs := make([]string, len(hosts))
@@ -133,9 +157,22 @@ func parseHosts(hosts []string, port string) ([]string, error) {
 		if u.Hostname() == "" {
 			return nil, errors.New("url: host is missing")
 		}
+		if !dialable(u) {
+			return nil, errPort
+		}
 		addrs[i] = net.JoinHostPort(u.Hostname(), orElse(u.Port(), port))
 	}
 	return addrs, nil
+}
+
+// dialable reports whether u has a port from 1 to 65535, or neither a port nor a
+// colon for one.
+func dialable(u *url.URL) bool {
+	if u.Port() == "" {
+		return !strings.HasSuffix(u.Host, ":")
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && n > 0
 }
 
 func orElse(s, otherwise string) string {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/config"
 )
@@ -92,6 +93,28 @@ func TestWarnings(t *testing.T) {
 			"allow_of_a_public_rule", fill("", `, rules: [{path: /x, access: public, allow: everyone}]`, ""),
 			"f.yaml:2:98: apps[0].rules[0].allow: is never asked: access says who passes",
 		},
+		{
+			"plaintext_at_a_socket", fill("", "", "listen: {grpc: {address: 'unix:///run/grpc.sock', plaintext: true}, admin: {address: 'unix:///run/admin.sock', plaintext: true, token_file: /run/secrets/admin}}"),
+			"f.yaml:3:62: listen.grpc.plaintext: has no use at a socket, which other machines cannot reach\n" +
+				"f.yaml:3:123: listen.admin.plaintext: has no use at a socket, which other machines cannot reach",
+		},
+		{"no_plaintext_at_a_socket", fill("", "", "listen: {grpc: {address: 'unix:///run/grpc.sock', plaintext: false}}"), ""},
+		{
+			"an_outage_longer_than_idle", fill("", "", inRedis("idle: 1m, store_outage: 61s")),
+			"f.yaml:3:35: session.store_outage: is 1m1s, longer than session.idle, which is 1m: by then the store has forgotten the session, so that who was let in has to sign in again",
+		},
+		{
+			"the_usual_outage_longer_than_idle", fill("", "", inRedis("idle: 2s")),
+			"f.yaml:3:10: session.store_outage: is 5s, longer than session.idle, which is 2s: by then the store has forgotten the session, so that who was let in has to sign in again",
+		},
+		{"an_outage_as_long_as_idle", fill("", "", inRedis("idle: 1m, store_outage: 60s")), ""},
+		{"an_outage_without_a_store", fill("", "", "session: {idle: 1m, store_outage: 1h}"), ""},
+		{
+			"asking_after_the_end", fill("", "", "session: {absolute: 1h, revalidate: {every: 61m}}"),
+			"f.yaml:3:45: session.revalidate.every: is longer than session.absolute, which is 1h: by then there is no session to ask about",
+		},
+		{"asking_at_the_end", fill("", "", "session: {absolute: 1h, revalidate: {every: 60m}}"), ""},
+		{"never_asking", fill("", "", "session: {absolute: 30m, revalidate: {via: off}}"), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := config.Parse("f.yaml", []byte(tt.data), world)
@@ -103,6 +126,22 @@ func TestWarnings(t *testing.T) {
 				t.Errorf("warnings =\n%s\nwant\n%s", got, tt.want)
 			}
 		})
+	}
+}
+
+// inRedis is a session in Redis.
+func inRedis(keys string) string {
+	return "session: {" + keys + ", keys_file: /run/secrets/session-keys, redis: {url: 'redis://redis'}}\nmint: {keys_file: /run/secrets/mint.jwks}"
+}
+
+// TestTheShortestIdle goes with how often a session's use is told to the store.
+func TestTheShortestIdle(t *testing.T) {
+	if got := parse(t, fill("", "", "session: {idle: 2s}")).Session.Idle; got != 2*time.Second {
+		t.Errorf("idle = %s, want 2s", got)
+	}
+	_, err := config.Parse("f.yaml", []byte(fill("", "", "session: {idle: 1999ms}")), world)
+	if want := `f.yaml:3:17: session.idle: must be between 2s and 2160h, not "1999ms"`; err == nil || err.Error() != want {
+		t.Errorf("Parse = %v, want %s", err, want)
 	}
 }
 

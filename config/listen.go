@@ -44,6 +44,7 @@ func decodeAdmin(v value) *Admin {
 	plaintext := said.flag() || said.failed()
 	if at, ok := address.listenAddress(); ok {
 		a.Address = at
+		said.uselessAt(at)
 		if !plaintext && !at.local() {
 			address.fail("%s can be reached from other machines, and whoever listens on the way reads the token: "+
 				`use 127.0.0.1 or unix:///path, or, on a network that you trust, write {address: %q, token_file: …, plaintext: true}`,
@@ -66,11 +67,12 @@ func decodeAdmin(v value) *Admin {
 // needs besides.
 func decodeListener(v value, other string, guarded bool) Address {
 	address, plaintext := v, !guarded
+	var said value
 	if !v.given() || v.node.kind == mapping {
 		o, isMap := v.object()
 		inner := o.get("address")
 		if guarded {
-			said := o.get("plaintext")
+			said = o.get("plaintext")
 			plaintext = said.flag() || said.failed()
 		}
 		o.close()
@@ -83,12 +85,20 @@ func decodeListener(v value, other string, guarded bool) Address {
 	if !ok {
 		return Address{"tcp", other}
 	}
+	said.uselessAt(a)
 	if !plaintext && !a.local() {
 		address.fail("%s can be reached from other machines, and whoever connects reads cookies and tokens: "+
 			`use 127.0.0.1 or unix:///path, or, on a network that you trust, write {address: %q, plaintext: true}`,
 			a, a)
 	}
 	return a
+}
+
+// uselessAt warns of a plaintext: true that no network is there to read.
+func (v value) uselessAt(a Address) {
+	if a.Network == "unix" && v.given() && !v.failed() && v.flag() {
+		v.warn("has no use at a socket, which other machines cannot reach")
+	}
 }
 
 // maxSocketPath is what the kernel takes (unix(7)).

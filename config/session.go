@@ -11,6 +11,7 @@ import (
 // browsers (RFC 6265bis §5.5); no login should come near.
 const (
 	shortestSession = time.Second
+	shortestIdle    = 2 * time.Second // the store is told of a session's use once a second at most
 	longestSession  = 90 * 24 * time.Hour
 )
 
@@ -19,7 +20,7 @@ func decodeSession(v value) Session {
 	absolute, idle, keys := o.get("absolute"), o.get("idle"), o.get("keys_file")
 	s := Session{
 		Absolute: absolute.duration(12*time.Hour, shortestSession, longestSession),
-		Idle:     idle.duration(time.Hour, shortestSession, longestSession),
+		Idle:     idle.duration(time.Hour, shortestIdle, longestSession),
 		Keys:     keysFile(keys, session.ParseKeyring),
 		Redis:    decodeRedis(o.get("redis")),
 	}
@@ -33,8 +34,13 @@ func decodeSession(v value) Session {
 	if s.Redis != nil && !keys.given() {
 		keys.fail("is required with session.redis, so that all replicas open what one sealed")
 	}
-	s.Outage = o.get("store_outage").duration(5*time.Second, 0, time.Hour)
-	s.Revalidation = decodeRevalidate(o.get("revalidate"))
+	outage := o.get("store_outage")
+	s.Outage = outage.duration(5*time.Second, 0, time.Hour)
+	if s.Redis != nil && s.Outage > s.Idle {
+		outage.warn("is %s, longer than session.idle, which is %s: by then the store has forgotten the session, "+
+			"so that who was let in has to sign in again", short(s.Outage), short(s.Idle))
+	}
+	s.Revalidation = decodeRevalidate(o.get("revalidate"), s.Absolute)
 	o.close()
 	return s
 }
@@ -46,7 +52,7 @@ const (
 	longestRevalidation  = 24 * time.Hour
 )
 
-func decodeRevalidate(v value) session.Revalidation {
+func decodeRevalidate(v value, absolute time.Duration) session.Revalidation {
 	o, _ := v.object()
 	via, every, grace := o.get("via"), o.get("every"), o.get("grace")
 	o.close()
@@ -56,6 +62,9 @@ func decodeRevalidate(v value) session.Revalidation {
 		Grace: grace.duration(5*time.Minute, 0, longestRevalidation),
 	}
 	if r.Via != "off" {
+		if every.given() && r.Every > absolute {
+			every.warn("is longer than session.absolute, which is %s: by then there is no session to ask about", short(absolute))
+		}
 		return r
 	}
 	for _, useless := range []value{every, grace} {

@@ -29,7 +29,7 @@ const (
 	noSecondPool  = -1
 	maxRedirects  = 5
 	minIdleConns  = 4
-	poolSize      = 64 // for each server; a connection is held for one trip
+	poolSize      = 20 // for each server; a connection is held for one trip
 	minBackoff    = 5 * time.Millisecond
 	maxBackoff    = 20 * time.Millisecond
 	reloadCluster = 5 * time.Second

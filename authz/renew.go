@@ -36,14 +36,14 @@ func (a *Authorizer) vouched(ctx context.Context, v visit) Caller {
 		err = errStillStale
 	}
 	if err != nil {
-		return a.unvouched(ctx, v, token, err)
+		return a.unvouched(ctx, token, err)
 	}
 	return Caller{Session: s}
 }
 
 // unvouched is the caller after a question without an answer. It may have taken
 // so long that the session was ended meanwhile: it is loaded again.
-func (a *Authorizer) unvouched(ctx context.Context, v visit, token session.Token, cause error) Caller {
+func (a *Authorizer) unvouched(ctx context.Context, token session.Token, cause error) Caller {
 	s, err := a.Sessions.Load(context.WithoutCancel(ctx), a.now(), token)
 	switch {
 	case errors.Is(err, session.ErrNotFound):

@@ -176,3 +176,13 @@ func TestADrainTakesNoLogins(t *testing.T) {
 		t.Errorf("Run = %v", err)
 	}
 }
+
+// TestStoppedBeforeItServes stops a server that still looks for its provider.
+func TestStoppedBeforeItServes(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		if err := start(t, "", "").stop(); err != nil {
+			t.Fatalf("Run = %v", err)
+		}
+	}
+}

@@ -237,7 +237,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return ignoreCanceled(s.vault.Run(background)) })
 	s.awaitProviders(failed)
 	s.grpcHealth.Set(true)
-	group.Go(func() error { return s.grpc.Serve(s.listeners.grpc) })
+	group.Go(func() error { return serveGRPC(s.grpc, s.listeners.grpc) })
 	group.Go(func() error { return serve(s.http, s.listeners.http) })
 	group.Go(func() error { return serve(s.health, s.listeners.health) })
 	if s.admin != nil {
@@ -255,6 +255,15 @@ func (s *Server) Run(ctx context.Context) error {
 // serve serves until the server is shut down.
 func serve(s *http.Server, l net.Listener) error {
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// serveGRPC serves until the server is stopped, which it may be already: somebody
+// who is told to leave while looking for the providers leaves in peace.
+func serveGRPC(s *grpc.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
 	return nil

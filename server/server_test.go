@@ -218,6 +218,9 @@ func TestTheVaultIsAsConfigured(t *testing.T) {
 		v.Revalidation != (session.Revalidation{Via: session.ViaRefresh, Every: 10 * time.Minute, Grace: time.Minute}) {
 		t.Errorf("vault = absolute %s, idle %s, outage %s, %+v", v.Absolute, v.Idle, v.Outage, v.Revalidation)
 	}
+	if got := r.metric(t, "countersign_sessions_cached"); got != "countersign_sessions_cached 0\n" {
+		t.Errorf("remembered before anybody came: %s", got) // and what begins to watch the store has begun
+	}
 	token, _ := r.signIn(t)
 	if _, err := v.Load(t.Context(), time.Now(), token); err != nil {
 		t.Fatal(err)

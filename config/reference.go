@@ -32,7 +32,7 @@ var reference = []key{
 
 	{"session.absolute", "duration", "`12h`", "No session outlives this. At most 2160h."},
 	{"session.idle", "duration", "`1h`", "A session that nobody uses ends after this. At least `2s`, at most `session.absolute`."},
-	{"session.store_outage", "duration", "`5s`", "How long sessions that a replica knows pass while Redis does not answer: `0s` to `1h`. As long may a session be believed that was ended meanwhile. Beyond `session.idle` it has no use. Without Redis it means nothing."},
+	{"session.store_outage", "duration", "`5s`", "How long sessions that a replica knows pass while Redis does not answer: up to `1h`. As long may a session be believed that was ended meanwhile. With `0s` none passes: Redis is then asked at every check. Beyond `session.idle` it has no use. Without Redis it means nothing."},
 	{"session.keys_file", "file", "generated", "The keys that seal sessions: one of 32 bytes in standard base64 a line; lines with `#` are skipped. The first seals, all open. Required with Redis; without it logins end with the process."},
 	{"session.redis", "map", "memory", "Where sessions are kept. Without it they live in this process."},
 	{"session.redis.url", "URL", "required", "One server, with the user and the number of the database: `redis://countersign@redis:6379/0`, `unix:///run/redis.sock?db=0`. The sentinels of one: `redis+sentinel://host1,host2,host3/0?master=main`. Some nodes of a cluster: `redis+cluster://host1,host2`. With TLS: `rediss`, `rediss+sentinel`, `rediss+cluster`. A host may have a port."},

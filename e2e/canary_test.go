@@ -186,7 +186,7 @@ func keepSecretsOfLogins(t *testing.T, w *world, keep func(what, value string)) 
 func mustHaveSeenAll(t *testing.T, places map[string][]byte) {
 	t.Helper()
 	for name, want := range map[string][]string{
-		"MONITOR":                         {`:hot"`, `:tokens"`, `:claim"`, `:result"`, `"unlink"`, `"PEXPIREAT"`},
+		"MONITOR":                         {`:hot"`, `:tokens"`, `:claim"`, `:result"`, `"UNLINK"`, `"PEXPIREAT"`},
 		"append-only file":                {":hot", ":tokens", ":claim", ":result", "sealed"},
 		"last dump":                       {":hot", ":tokens", ":result", "sealed"},
 		"dump of " + canaries[0].Username: {":hot", ":tokens"},

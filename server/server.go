@@ -104,6 +104,7 @@ func (s *Server) openSessions(o Options) error {
 	s.vault = &session.Vault{
 		Store: s.metrics.Store(s.store), Sealer: keys,
 		Absolute: c.Absolute, Idle: c.Idle, Revalidation: c.Revalidation, Outage: c.Outage,
+		Strict:    c.Redis != nil && c.Outage == 0,
 		OnRenewal: s.asked,
 	}
 	if o.Sealer != nil {

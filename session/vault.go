@@ -34,6 +34,9 @@ type Vault struct {
 	// no answer.
 	Outage time.Duration
 
+	// Strict asks the store at every Load: nothing is good that it did not just say.
+	Strict bool
+
 	// OnRenewal, if not nil, is called with what came of asking a provider.
 	OnRenewal func(Renewal)
 
@@ -92,7 +95,7 @@ func (v *Vault) Load(ctx context.Context, now time.Time, t Token) (Session, erro
 	if known != nil && known.session.State(now) == Ended && now.Before(known.session.Ends) {
 		known = nil // idled out, unless another replica saw it used
 	}
-	if known != nil && believed {
+	if known != nil && believed && !v.Strict {
 		return *known.session, nil
 	}
 	if c.isUnknown(id) {

@@ -85,7 +85,7 @@ func TestCacheSparesTheStore(t *testing.T) {
 		h.reads(2)
 		h.store.leave()
 		h.finds(errAway)
-	}, func(v *session.Vault) { v.Strict = true })
+	}, func(v *session.Vault) { v.Strict, v.Outage = true, 0 })
 	remembered(t, "for_less_than_a_minute", func(h hot) { h.after(time.Minute - 1); h.finds(nil); h.reads(0) })
 	remembered(t, "for_a_minute_exactly_now", func(h hot) {
 		h.after(time.Minute)

@@ -15,16 +15,18 @@ import (
 // at its check, and JSON takes four times as long. Fields go by numbers, which
 // must never be given to another field; one that is not there is its zero value.
 
-// hotContent is what the hot part of a record holds.
+// hotContent is what the hot part of a record holds. What is in it is decoded
+// after it and not within: a check's stack must suffice for that.
 type hotContent struct {
 	App      string          `cbor:"1,keyasint"`
-	Identity identityContent `cbor:"2,keyasint"`
+	Identity cbor.RawMessage `cbor:"2,keyasint"`          // an identityContent
 	AuthTime moment          `cbor:"3,keyasint,omitzero"` // of Identity
 	Created  moment          `cbor:"4,keyasint"`
 	Ends     moment          `cbor:"5,keyasint"`
 	Idle     time.Duration   `cbor:"6,keyasint"` // in nanoseconds
 	Checked  moment          `cbor:"7,keyasint,omitzero"`
 	Due      moment          `cbor:"8,keyasint,omitzero"`
+	Claims   cbor.RawMessage `cbor:"9,keyasint,omitzero"` // of Identity, a map
 }
 
 // displayContent is what an administrator sees of a session, beside the times
@@ -49,7 +51,7 @@ type identityContent struct {
 	AMR       []string       `cbor:"9,keyasint,omitzero"`
 	AuthTime  time.Time      `cbor:"-"` // see hotContent
 	SessionID string         `cbor:"10,keyasint,omitzero"`
-	Claims    map[string]any `cbor:"11,keyasint,omitzero"`
+	Claims    map[string]any `cbor:"-"` // see hotContent
 }
 
 // tokensContent is what the other part holds. The strings are plain here,
@@ -79,11 +81,21 @@ func (m moment) time() time.Time {
 }
 
 func encodeHot(s Session) ([]byte, error) {
-	return encode(hotContent{
-		App: s.App, Identity: identityContent(s.Identity), AuthTime: momentOf(s.Identity.AuthTime),
+	c := hotContent{
+		App: s.App, AuthTime: momentOf(s.Identity.AuthTime),
 		Created: momentOf(s.Created), Ends: momentOf(s.Ends), Idle: s.Idle,
 		Checked: momentOf(s.Checked), Due: momentOf(s.Due),
-	})
+	}
+	var err error
+	if c.Identity, err = encode(identityContent(s.Identity)); err != nil {
+		return nil, err
+	}
+	if s.Identity.Claims != nil {
+		if c.Claims, err = encode(s.Identity.Claims); err != nil {
+			return nil, err
+		}
+	}
+	return encode(c)
 }
 
 func decodeHot(plain []byte) (*Session, error) {
@@ -91,8 +103,17 @@ func decodeHot(plain []byte) (*Session, error) {
 	if err := decode(plain, &c); err != nil {
 		return nil, err
 	}
+	var who identityContent
+	if err := decode(c.Identity, &who); err != nil {
+		return nil, err
+	}
+	if c.Claims != nil {
+		if err := decode(c.Claims, &who.Claims); err != nil {
+			return nil, err
+		}
+	}
 	s := &Session{
-		App: c.App, Identity: oidc.Identity(c.Identity),
+		App: c.App, Identity: oidc.Identity(who),
 		Created: c.Created.time(), Ends: c.Ends.time(), Idle: c.Idle, Checked: c.Checked.time(), Due: c.Due.time(),
 	}
 	s.Identity.AuthTime = c.AuthTime.time()

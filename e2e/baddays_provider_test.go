@@ -120,6 +120,7 @@ var slowDays = []badDay{
 		fault: "replica killed while it holds the refresh lock", expected: "nobody notices; another refreshes when the lock ends, a minute later", lasts: time.Second,
 		setting: setting{session: "store_outage: 5s\nidle: 10m\nrevalidate: {every: 4s, via: refresh, grace: 3m}", alone: true, door: 1},
 		begin:   killingTheAsker,
+		want:    wants{calls: 80}, // for more than a minute
 		until:   untilRefreshed,
 		shows:   func(_ *day, o *outcome) bool { return o.waited > 15*time.Second },
 	},
